@@ -1,0 +1,1 @@
+"""From predictions to actions: what waiting costs, who gets the goods, in which order, and why."""

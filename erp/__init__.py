@@ -1,0 +1,1 @@
+"""The boundary: what business systems hand over and get back."""

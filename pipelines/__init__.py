@@ -1,0 +1,1 @@
+"""The jobs, their Prefect flows, MLflow tracking and the command `backorder`."""
