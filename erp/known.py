@@ -1,0 +1,199 @@
+"""The facts known at T: read, judged by the contract's laws, kept with their versions, and shown as of any earlier moment.
+
+`gather` writes one Parquet file per table into a folder: every version known at T, sorted, so that equal facts give equal
+bytes however the rows were ordered or split. `Facts.connect` opens them, and `show` makes the `known_*` views as of a
+moment; features read nothing else and so cannot see what came later.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from importlib.resources import files
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from zoneinfo import ZoneInfo
+
+import duckdb
+
+from erp.contract import SWITCHES_OFF, TABLES, ContractError
+from erp.fingerprint import fingerprint
+from erp.freshness import DayCounts, day_counts, lagging, lost_rows, read_extract
+from erp.laws import Findings, judge
+from erp.site import Site
+from erp.source import open_folder, stage
+
+# One thread: sums of floats then add up in one order, and equal facts give equal bytes.
+_ENGINE = {"threads": 1, "preserve_insertion_order": True}
+
+
+@dataclass(frozen=True)
+class LastRun:
+    """What the newest published run saw, to notice a table that lost rows."""
+
+    as_of: datetime
+    counts: DayCounts
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything known at `as_of`: a folder with one Parquet file per table."""
+
+    folder: Path
+    as_of: datetime
+    site: Site
+
+    @property
+    def fingerprint(self) -> str:
+        """Sha256 of what the tables say; independent of row order, file splits and copies."""
+        return fingerprint([(path.name, path) for path in sorted(self.folder.glob("*.parquet"))])
+
+    @contextmanager
+    def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The facts as tables `history_*` of an in-memory database, shown as of T."""
+        with _engine(self.site) as connection:
+            for path in sorted(self.folder.glob("*.parquet")):
+                connection.execute(
+                    f"create table history_{path.stem} as select * from read_parquet($file)", {"file": str(path)}
+                )
+            show(connection, self, self.as_of)
+            yield connection
+
+
+@contextmanager
+def _engine(site: Site) -> Iterator[duckdb.DuckDBPyConnection]:
+    with TemporaryDirectory(prefix="backorder-") as spill:
+        options = _ENGINE | {"memory_limit": site.memory_limit, "temp_directory": spill}
+        with duckdb.connect(config=options) as connection:
+            connection.execute("set TimeZone = 'UTC'")
+            yield connection
+
+
+def check(site: Site, as_of: datetime, last: LastRun | None = None) -> Findings:
+    """What the tables hold as of T, in law and out of it, without keeping anything."""
+    with _engine(site) as connection:
+        return _judged(connection, site, as_of, last)[0]
+
+
+def gather(folder: Path, site: Site, as_of: datetime, last: LastRun | None = None) -> tuple[Findings, DayCounts]:
+    """Write the facts known at T into `folder`.
+
+    Raises
+    ------
+    ContractError
+        If a table is missing, lags, lost rows, or breaks laws beyond the tolerated share; every reason is named.
+    """
+    with _engine(site) as connection:
+        findings, counts = _judged(connection, site, as_of, last)
+        if findings.stops:
+            raise ContractError("\n".join(findings.stops))
+        for statement in _statements("history.sql"):
+            connection.execute(statement.replace("$assumed_margin_share", repr(site.assumed_margin_share)))
+        for (name,) in connection.execute(
+            "select table_name from duckdb_tables() where table_name like 'history_%' order by 1"
+        ).fetchall():
+            target = str(folder / f"{name.removeprefix('history_')}.parquet").replace("'", "''")
+            connection.execute(f"copy (select * from {name} order by all) to '{target}' (format parquet)")
+    return findings, counts
+
+
+def _judged(
+    connection: duckdb.DuckDBPyConnection, site: Site, as_of: datetime, last: LastRun | None
+) -> tuple[Findings, DayCounts]:
+    source = open_folder(site.data)
+    present = stage(connection, source)
+    findings = judge(connection, site, as_of, present)
+    counts = day_counts(connection)
+    stops, notes = lagging(connection, site, as_of, read_extract(source.folder))
+    findings.stops += _before_the_first_fact(connection, as_of) + stops
+    findings.notes += notes + _switched_off(connection, present) + _old_stock(connection, site, as_of)
+    if last is not None:
+        findings.stops += lost_rows(counts, last.counts, last.as_of, as_of, site)
+    return findings, counts
+
+
+def _before_the_first_fact(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> list[str]:
+    known, first = connection.execute(
+        "select (select count(*) from seen_order_lines), (select min(ordered_at) from staged_order_lines)"
+    ).fetchall()[0]
+    if known or first is None:
+        return []
+    return [f"no order line is known at {as_of} (the first was ordered at {first}); choose a later --as-of"]
+
+
+def _switched_off(connection: duckdb.DuckDBPyConnection, present: Mapping[str, set[str]]) -> list[str]:
+    notes = []
+    for name, loss in SWITCHES_OFF.items():
+        table, _, column = name.partition(".")
+        what = column or next(iter(TABLES[table].schema.columns))
+        seen = connection.execute(f"select count({what}) from lawful_{table}").fetchall()[0][0]
+        if not seen:
+            word = "is missing" if (column or table) not in (present[table] | {table}) or not present[table] else "is empty"
+            notes.append(f"{name} {word}: {loss}")
+    for table in ("order_lines", "shipments", "cancellations", "stock"):
+        if present[table] and not connection.execute(f"select count(*) from lawful_{table}").fetchall()[0][0]:
+            notes.append(f"{table} holds no row known at T")
+    return notes
+
+
+def _old_stock(connection: duckdb.DuckDBPyConnection, site: Site, as_of: datetime) -> list[str]:
+    n, oldest = connection.execute(
+        f"""select count(*), min(newest) from (
+              select max(snapshot_at) as newest from lawful_stock group by product_id, warehouse_id)
+            where newest < timestamp '{as_of.isoformat(sep=" ")}' - interval {site.max_stock_age_days} day"""
+    ).fetchall()[0]
+    if not n:
+        return []
+    return [f"the stock of {n} products and warehouses was counted more than {site.max_stock_age_days} days ago, oldest {oldest}"]
+
+
+def show(connection: duckdb.DuckDBPyConnection, facts: Facts, moment: datetime) -> None:
+    """Make the `known_*` views as of `moment`, which is not after the facts' own T."""
+    if moment > facts.as_of:
+        raise ValueError(f"the facts end at {facts.as_of}; they cannot be shown as of {moment}")
+    today = local_day(moment, facts.site)
+    values = {
+        "$as_of": f"timestamp '{moment.isoformat(sep=' ')}'",
+        "$today": f"date '{today}'",
+        "$last_due_on": f"date '{last_due_day(today, facts.site)}'",
+        "$is_now": str(moment == facts.as_of).lower(),
+        "$default_warehouse": "'" + facts.site.default_warehouse.replace("'", "''") + "'",
+    }
+    for statement in _statements("known.sql"):
+        for name, value in values.items():
+            statement = statement.replace(name, value)
+        connection.execute(statement)
+
+
+def _statements(name: str) -> list[str]:
+    text = files("erp").joinpath(name).read_text(encoding="utf-8")
+    return [statement for statement in text.split(";\n") if statement.strip()]
+
+
+def local_day(moment: datetime, site: Site) -> date:
+    """The day of a UTC moment in the site's timezone.
+
+    >>> local_day(datetime(2024, 6, 30, 23), Site(timezone="Europe/Berlin"))
+    datetime.date(2024, 7, 1)
+    """
+    return moment.replace(tzinfo=ZoneInfo("UTC")).astimezone(ZoneInfo(site.timezone)).date()
+
+
+def last_due_day(today: date, site: Site) -> date:
+    """The latest due day whose lines are back orders today: due day + handling working days lies before today.
+
+    >>> last_due_day(date(2024, 7, 1), Site(handling_days=2))  # a Monday: due on Wednesday, two more end on Friday
+    datetime.date(2024, 6, 26)
+    """
+    day = today - timedelta(days=1)
+    while _plus_working_days(day, site) >= today:
+        day -= timedelta(days=1)
+    return day
+
+
+def _plus_working_days(day: date, site: Site) -> date:
+    left = site.handling_days
+    while left:
+        day += timedelta(days=1)
+        left -= day.weekday() in site.working_days and day not in site.holidays
+    return day

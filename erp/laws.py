@@ -1,0 +1,314 @@
+"""The contract's laws, judged on the facts known at T: what is broken, what is set aside, when a run must stop.
+
+Reads `staged_NAME` (see `erp.source`) and leaves `lawful_NAME`: the distinct rows known at T that break no law, with
+`row_key` (names a row through its versions), `known_at`, `happened_at` (a day counts with its end), the day `X_on` of every time `X_at`, and `is_day_only`
+(the fact's own time holds only midnights, so laws compare days).
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import duckdb
+import pandas as pd
+import pandera.errors
+import pandera.pandas as pa
+
+from erp.contract import OPTIONAL_PARENTS, TABLES, Table
+from erp.site import Site
+
+# Facts without a time of their own count as known from the start.
+ALWAYS = "timestamp '1900-01-01'"
+
+
+@dataclass
+class TableFinding:
+    """What was found in one table, in rows known at T."""
+
+    n_rows: int  # distinct rows
+    n_identical: int  # further copies of those rows
+    n_set_aside: int
+    columns: set[str]
+    newest: datetime | None = None
+
+    @property
+    def share_set_aside(self) -> float:
+        """Share of the table's rows that break a law."""
+        return self.n_set_aside / self.n_rows if self.n_rows else 0.0
+
+
+@dataclass
+class Findings:
+    """What `backorder check` reports: per table, per broken rule, and what stops the run."""
+
+    as_of: datetime
+    tables: dict[str, TableFinding] = field(default_factory=dict)
+    rejected: pd.DataFrame = field(default_factory=pd.DataFrame)
+    not_ranked: pd.DataFrame = field(default_factory=pd.DataFrame)
+    notes: list[str] = field(default_factory=list)
+    stops: list[str] = field(default_factory=list)
+
+
+def judge(connection: duckdb.DuckDBPyConnection, site: Site, as_of: datetime, present: dict[str, set[str]]) -> Findings:
+    """Judge every table and set broken rows aside, parents before children."""
+    findings = Findings(as_of)
+    connection.execute("create table set_aside_lines (order_line_id varchar, why varchar)")
+    connection.execute("create table set_aside_inbound (po_line_id varchar)")
+    for table in _parents_first():
+        n_staged = _see(connection, table, site, as_of, present[table.name])
+        _judge_cells(connection, table)
+        _judge_keys(connection, table)
+        _judge_parents(connection, table, present)
+        _judge_times(connection, table)
+        if table.name == "overrides":
+            _judge_overrides(connection)
+        findings.tables[table.name] = _close(connection, table, n_staged, present[table.name])
+    findings.rejected = _rejected(connection)
+    findings.not_ranked = _not_ranked(connection)
+    findings.stops += _beyond_tolerance(findings, site)
+    return findings
+
+
+def _parents_first() -> list[Table]:
+    first = ["suppliers", "customers", "products", "order_lines", "purchase_orders"]
+    return [TABLES[name] for name in first] + [table for name, table in TABLES.items() if name not in first]
+
+
+# --- what is known at T ----------------------------------------------------------------------------------------------
+
+
+def _see(
+    connection: duckdb.DuckDBPyConnection, table: Table, site: Site, as_of: datetime, columns: set[str]
+) -> int:
+    """Create `seen_NAME`: the distinct rows known at T. Returns the number of rows before copies were collapsed."""
+    times = [column for column in table.columns if table.kind(column) == "time" and column in columns]
+    zone = site.timezone.replace("'", "''")
+    recorded = _time_sql("recorded_at", *_day_only(connection, table, "recorded_at", as_of, "true", zone), zone)
+    visible = f"(recorded_at is null or {recorded.known} <= {_moment(as_of)})"
+    days, own_known, own_starts, is_day_only = [], ALWAYS, ALWAYS, False
+    for column in times:
+        day_only, is_local = _day_only(connection, table, column, as_of, visible, zone)
+        time = _time_sql(column, day_only, is_local, zone)
+        days.append(f"{time.day} as {_day_name(column)}")
+        if column == table.own_time:
+            own_known, own_starts, is_day_only = time.known, column, day_only
+    # A fact recorded before it happened is known when it happens.
+    known = f"case when recorded_at is not null then greatest({recorded.known}, {own_starts}) else {own_known} end"
+    cells = ", ".join(_cell(table, column, site) for column in table.columns)
+    missing_days = [f"cast(null as date) as {_day_name(c)}" for c in table.columns if table.kind(c) == "time" and c not in columns]
+    connection.execute(
+        f"""create table seen_{table.name} as
+            with read as (select file_name, file_row, {cells} from staged_{table.name}),
+            timed as (select *, {known} as known_at, {own_known} as happened_at, {', '.join([*days, *missing_days]) or 'null as no_time'},
+                             {str(is_day_only).lower()} as is_day_only from read),
+            known as (select *, {_row_key(table)} as row_key from timed
+                      where known_at <= {_moment(as_of)} or known_at is null)
+            select min(struct_pack(file_name := file_name, file_row := file_row)) as place, count(*) as n_copies, * exclude (file_name, file_row)
+            from known group by all
+            order by row_key, known_at, place"""
+    )
+    return int(_one(connection, f"select coalesce(sum(n_copies), 0) from seen_{table.name}"))
+
+
+@dataclass(frozen=True)
+class _TimeSql:
+    known: str  # when a fact with this time is known
+    day: str  # its day in the site's timezone
+
+
+def _time_sql(column: str, day_only: bool, is_local: bool, zone: str) -> _TimeSql:
+    local_day = f"cast(timezone('{zone}', {column} at time zone 'UTC') as date)"
+    if not day_only:
+        return _TimeSql(column, local_day)
+    day = local_day if is_local else f"cast({column} as date)"
+    # A day-only fact is known at the end of its day: 00:00 of the next one in the site's timezone.
+    return _TimeSql(f"timezone('{zone}', cast({day} + 1 as timestamp)) at time zone 'UTC'", day)
+
+
+def _day_only(
+    connection: duckdb.DuckDBPyConnection, table: Table, column: str, as_of: datetime, visible: str, zone: str
+) -> tuple[bool, bool]:
+    """Whether the column holds only midnights before T, and whether they are the site's rather than UTC's."""
+    utc, local, n = connection.execute(
+        f"""select bool_and(date_trunc('day', {column}) = {column}),
+                   bool_and(date_trunc('day', timezone('{zone}', {column} at time zone 'UTC'))
+                            = timezone('{zone}', {column} at time zone 'UTC')), count({column})
+            from staged_{table.name} where {column} < {_moment(as_of)} and {visible}"""
+    ).fetchall()[0]
+    return bool(n and (utc or local)), bool(n and local and not utc)
+
+
+def _cell(table: Table, column: str, site: Site) -> str:
+    if column == "warehouse_id":
+        warehouse = site.default_warehouse.replace("'", "''")
+        return f"coalesce(warehouse_id, '{warehouse}') as warehouse_id"
+    return f"coalesce({column}, false) as is_deleted" if column == "is_deleted" else f'"{column}"'
+
+
+def _row_key(table: Table) -> str:
+    """Text that names a row through its versions; an event without `event_id` is named by its whole content."""
+    content = [column for column in table.columns if column not in {"event_id", "recorded_at", "is_deleted"}]
+    named = _joined(list(table.key))
+    return f"coalesce('event ' || event_id, {_joined(content)})" if table.is_event else named
+
+
+def _joined(columns: list[str]) -> str:
+    return "concat_ws(chr(31), " + ", ".join(f"coalesce(cast({c} as varchar), chr(30))" for c in columns) + ")"
+
+
+# --- the laws --------------------------------------------------------------------------------------------------------
+
+
+def _judge_cells(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
+    """Null and range laws of the declared schema; cells that could not be read count only in rows known at T."""
+    connection.execute(
+        f"""delete from breaches b where table_name = '{table.name}' and not exists (
+              select 1 from seen_{table.name} k
+              where k.place.file_name = b.file_name and k.place.file_row = b.file_row)"""
+    )
+    judged = {name: column for name, column in table.schema.columns.items() if not column.nullable or column.checks}
+    cells = ", ".join(f'"{name}"' for name in judged)
+    frame = connection.execute(
+        f"select rowid as seen_row, {cells} from seen_{table.name} where not is_deleted order by rowid"
+    ).df()
+    broken = _failures(pa.DataFrameSchema(judged), frame.drop(columns="seen_row"))
+    if broken.empty:
+        return
+    broken["seen_row"] = frame["seen_row"].to_numpy()[broken["index"].astype(int)]
+    broken["check"] = broken["check"].replace("not_nullable", "is present")
+    broken["failure_case"] = broken["failure_case"].astype(str)
+    connection.register("broken", broken[["seen_row", "column", "check", "failure_case"]])
+    # An unreadable cell is empty after reading: one rule per cell, the one that says why.
+    connection.execute(
+        f"""insert into breaches
+            select '{table.name}', s.place.file_name, s.place.file_row, n."column", n."check", n.failure_case
+            from broken n join seen_{table.name} s on s.rowid = n.seen_row where not exists (
+              select 1 from breaches b where b.table_name = '{table.name}' and b.file_name = s.place.file_name
+              and b.file_row = s.place.file_row and b.column_name = n."column")"""
+    )
+    connection.unregister("broken")
+
+
+def _failures(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> pd.DataFrame:
+    """One row per broken cell: index, column, check, failure_case."""
+    try:
+        schema.validate(frame, lazy=True)
+    except pandera.errors.SchemaErrors as errors:
+        return errors.failure_cases
+    return pd.DataFrame()
+
+
+def _judge_keys(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
+    """One key with different content and no `recorded_at` to tell the versions apart is a breach, of every such row."""
+    connection.execute(
+        f"""insert into breaches
+            select '{table.name}', place.file_name, place.file_row, '{' + '.join(table.key)}', 'key is unique',
+                   replace(row_key, chr(31), ' ')
+            from seen_{table.name} qualify count(*) over (partition by row_key, recorded_at) > 1"""
+    )
+
+
+def _judge_parents(connection: duckdb.DuckDBPyConnection, table: Table, present: dict[str, set[str]]) -> None:
+    for column, parent in table.parents.items():
+        if parent == "suppliers" and not present["suppliers"]:
+            continue  # suppliers are then told apart by their id alone
+        name = TABLES[parent].key[0]
+        rows = f"seen_{parent}" if parent == table.name else f"lawful_{parent}"
+        orphan = f"{column} is not null and {column} not in (select {name} from {rows} where {name} is not null)"
+        connection.execute(
+            f"""insert into breaches select '{table.name}', place.file_name, place.file_row, '{column}',
+                       'references exist', {column} from seen_{table.name} where {orphan}"""
+        )
+        if (table.name, column) in OPTIONAL_PARENTS:
+            connection.execute(f"update seen_{table.name} set {column} = null where {orphan}")
+
+
+def _judge_times(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
+    """Nothing ships, is cancelled or is received before it was ordered; days are compared where one side is a day."""
+    if table.not_before is None:
+        return
+    own, parent_time = table.not_before
+    link, parent = next(iter(table.parents.items()))
+    connection.execute(
+        f"""insert into breaches
+            with ordered as (select {link}, min({parent_time}) as moment, min({_day_name(parent_time)}) as day,
+                                    bool_or(is_day_only) as is_day_only from lawful_{parent} group by {link})
+            select '{table.name}', s.place.file_name, s.place.file_row, '{own}', '{own} is not before {parent_time}',
+                   cast(s.{own} as varchar)
+            from seen_{table.name} s join ordered o using ({link})
+            where case when s.is_day_only or o.is_day_only then s.{_day_name(own)} < o.day else s.{own} < o.moment end"""
+    )
+
+
+def _judge_overrides(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute(
+        """insert into breaches
+           select 'overrides', place.file_name, place.file_row, 'order_line_id', 'names exactly one of line, order,'
+                  || ' customer, product', replace(row_key, chr(31), ' ')
+           from seen_overrides
+           where cast(order_line_id is not null as int) + cast(order_id is not null as int)
+               + cast(customer_id is not null as int) + cast(product_id is not null as int) <> 1"""
+    )
+
+
+def _close(connection: duckdb.DuckDBPyConnection, table: Table, n_staged: int, columns: set[str]) -> TableFinding:
+    """Create `lawful_NAME` and note whole lines that lost an event."""
+    name = table.name
+    kept = " and ".join(f"b.column_name <> '{c}'" for t, c in sorted(OPTIONAL_PARENTS) if t == name) or "true"
+    connection.execute(
+        f"""create table lawful_{name} as select * from seen_{name} s where not exists (
+              select 1 from breaches b where b.table_name = '{name}' and {kept}
+              and b.file_name = s.place.file_name and b.file_row = s.place.file_row)"""
+    )
+    n_rows = int(_one(connection, f"select count(*) from seen_{name}"))
+    n_lawful = int(_one(connection, f"select count(*) from lawful_{name}"))
+    if table.is_event or name == "order_lines":
+        link = "po_line_id" if name == "receipts" else "order_line_id"
+        target = "set_aside_inbound select distinct" if name == "receipts" else "set_aside_lines select distinct"
+        why = "" if name == "receipts" else f", 'a row of {name} breaks a law'"
+        connection.execute(
+            f"""insert into {target} {link}{why} from seen_{name} where {link} is not null
+                and place not in (select place from lawful_{name})"""
+        )
+    newest = _one(connection, f"select max({table.own_time}) from lawful_{name}") if table.own_time else None
+    return TableFinding(n_rows, n_staged - n_rows, n_rows - n_lawful, columns, newest)
+
+
+def _rejected(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
+    return connection.execute(
+        """select table_name as "table", file_name as file, file_row as "row", column_name as "column", rule, value
+           from breaches order by all"""
+    ).df()
+
+
+def _not_ranked(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
+    return connection.execute(
+        """select order_line_id, string_agg(distinct why, '; ' order by why) as reason
+           from set_aside_lines group by order_line_id order by order_line_id"""
+    ).df()
+
+
+def _beyond_tolerance(findings: Findings, site: Site) -> list[str]:
+    stops = []
+    for name, found in findings.tables.items():
+        if found.share_set_aside <= site.tolerated_share:
+            continue
+        broken = findings.rejected[findings.rejected["table"] == name]
+        rules = broken.groupby(["column", "rule"]).agg(n=("value", "size"), e=("value", "first")).reset_index()
+        words = "; ".join(f"{r.column}: {r.rule} fails {r.n} times, e.g. {r.e!r}" for r in rules.itertuples())
+        stops.append(
+            f"{name}: {found.n_set_aside} of {found.n_rows} rows break a law ({words});"
+            " correct the extract, or raise tolerated_share to set such rows aside"
+        )
+    return stops
+
+
+def _day_name(column: str) -> str:
+    return column.removesuffix("_at") + "_on"
+
+
+def _moment(as_of: datetime) -> str:
+    return f"timestamp '{as_of.isoformat(sep=' ')}'"
+
+
+def _one(connection: duckdb.DuckDBPyConnection, query: str) -> object:
+    return connection.execute(query).fetchall()[0][0]

@@ -1,0 +1,139 @@
+"""Settings of one site: where its tables and state lie, its clock, its tolerances."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+PREFIX = "BACKORDER_"
+
+
+class SettingsError(ValueError):
+    """A setting is unknown or has a value that cannot be used."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """What holds for one company's site, from `backorder.toml` and `BACKORDER_*`.
+
+    `policy` stays a plain table here: `decisions.policy.Policy` gives it meaning.
+    """
+
+    data: str = "data"  # folder of the contract's tables
+    store: str = "backorder-store"  # ledger, runs, models, MLflow's database and artifacts
+    out: str = "queue"  # where the queue's files are published
+    timezone: str = "UTC"  # the day of any time is the day here
+    currency: str = "EUR"  # of all money in the tables
+    default_warehouse: str = "main"  # of lines, stock and inbound lines that name none
+    handling_days: int = 0  # working days between the due day and the first day that counts as late
+    working_days: tuple[int, ...] = (0, 1, 2, 3, 4)  # 0 = Monday
+    holidays: tuple[date, ...] = ()  # days without work besides the weekend
+    max_lag_hours: float = 36.0  # how far a table may trail order_lines beyond its own usual gap
+    max_stock_age_days: int = 3  # older stock counts are said
+    tolerated_share: float = 0.01  # of a table's rows that may break a law before the run stops
+    tolerated_loss_share: float = 0.2  # of a table's rows that may vanish between two runs
+    assumed_margin_share: float = 0.3  # of the list price, where a product has no unit_cost; assumed
+    memory_limit: str = "1500MB"  # of the feature engine
+    policy: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse what no run could use."""
+        try:
+            ZoneInfo(self.timezone)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise SettingsError(f"timezone {self.timezone!r} is unknown; use a name such as Europe/Berlin") from error
+        if not 0 <= self.tolerated_share < 1 or not 0 <= self.tolerated_loss_share <= 1:
+            raise SettingsError("tolerated_share and tolerated_loss_share are shares between 0 and 1")
+        if not 0 <= self.assumed_margin_share <= 1:
+            raise SettingsError(f"assumed_margin_share is {self.assumed_margin_share}; it is a share between 0 and 1")
+        if self.handling_days < 0 or self.max_lag_hours < 0 or self.max_stock_age_days < 0:
+            raise SettingsError("handling_days, max_lag_hours and max_stock_age_days cannot be negative")
+        if not set(self.working_days) <= set(range(7)) or not self.working_days:
+            raise SettingsError(f"working_days is {self.working_days}; it lists days from 0 (Monday) to 6 (Sunday)")
+
+    def reading(self) -> dict[str, Any]:
+        """The settings that decide what the facts are: everything but places, memory and policy."""
+        outside = {"data", "store", "out", "memory_limit", "policy"}
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in outside}
+
+
+def open_site(settings: str | Path | None = None, **given: Any) -> Site:
+    """Read a site's settings: file, then `BACKORDER_*`, then what was given; later ones win.
+
+    Parameters
+    ----------
+    settings : a TOML file; None reads `backorder.toml` of the working folder where there is one
+    given : fields of `Site`; None means not given
+
+    Raises
+    ------
+    SettingsError
+        If the file is named and missing, is no TOML, or sets an unknown field or an unusable value.
+
+    >>> open_site(None, currency="GBP", timezone="Europe/London").currency
+    'GBP'
+    """
+    table = _read_file(settings)
+    known = {f.name: f for f in fields(Site)}
+    for name, text in os.environ.items():
+        key = name.removeprefix(PREFIX).lower()
+        if name.startswith(PREFIX) and key in known and key != "policy":
+            table[key] = text
+    table |= {key: value for key, value in given.items() if value is not None}
+    if unknown := sorted(set(table) - set(known)):
+        raise SettingsError(f"unknown settings {unknown}; known are {sorted(known)}")
+    return replace(Site(), **{key: _typed(key, value, getattr(Site(), key)) for key, value in table.items()})
+
+
+def _read_file(settings: str | Path | None) -> dict[str, Any]:
+    path = Path(settings or "backorder.toml")
+    if not path.exists():
+        if settings is not None:
+            raise SettingsError(f"no settings file at {path}; write one or leave --settings out")
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not TOML: {error}") from error
+
+
+def _typed(key: str, value: Any, example: Any) -> Any:
+    """The value in the type of the field's default; text comes from the environment."""
+    try:
+        if key == "policy":
+            return dict(value)
+        if key == "working_days":
+            return tuple(int(day) for day in _parts(value))
+        if key == "holidays":
+            return tuple(day if isinstance(day, date) else date.fromisoformat(day) for day in _parts(value))
+        if isinstance(example, str):
+            return str(value)
+        return type(example)(value)
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"{key} is {value!r}; expected a value like {example!r}") from error
+
+
+def _parts(value: Any) -> list[Any]:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else list(value)
+
+
+def utc_moment(text: str | datetime) -> datetime:
+    """The moment as a naive UTC datetime; a day alone means its first instant in UTC.
+
+    Raises
+    ------
+    SettingsError
+        If the text is no ISO timestamp.
+
+    >>> utc_moment("2024-03-01T06:00:00+01:00")
+    datetime.datetime(2024, 3, 1, 5, 0)
+    """
+    try:
+        moment = text if isinstance(text, datetime) else datetime.fromisoformat(text)
+    except ValueError as error:
+        raise SettingsError(f"as-of is {text!r}; write a UTC timestamp such as 2024-03-01T05:00:00Z") from error
+    return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
