@@ -51,7 +51,9 @@ def lagging(
     if newest_order is None:
         return [], []
     if as_of - newest_order > timedelta(days=7):
-        notes.append(f"the newest order line is from {newest_order:%Y-%m-%d}, {(as_of - newest_order).days} days before T")
+        notes.append(
+            f"the newest order line is from {newest_order:%Y-%m-%d}, {(as_of - newest_order).days} days before T"
+        )
     for name in ("shipments", "cancellations", "stock", "receipts"):
         word = _lag_of(connection, site, as_of, name, newest_order, extract.get(name, {}).get("complete_to"))
         if word:
@@ -69,9 +71,13 @@ def _lag_of(
 ) -> str | None:
     if complete_to is not None:
         trails = (as_of - complete_to).total_seconds() / 3600
-        return None if trails <= site.max_lag_hours else (
-            f"{name} is complete only to {complete_to:%Y-%m-%d %H:%M} (extract.json), {trails:.0f} hours before T,"
-            f" more than max_lag_hours = {site.max_lag_hours:g}; extract it again: what shipped since would look open"
+        return (
+            None
+            if trails <= site.max_lag_hours
+            else (
+                f"{name} is complete only to {complete_to:%Y-%m-%d %H:%M} (extract.json), {trails:.0f} hours before T,"
+                f" more than max_lag_hours = {site.max_lag_hours:g}; extract it again: what shipped since would look open"
+            )
         )
     newest = _newest(connection, name)
     if newest is None:

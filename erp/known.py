@@ -5,6 +5,7 @@ bytes however the rows were ordered or split. `Facts.connect` opens them, and `s
 moment; features read nothing else and so cannot see what came later.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from tempfile import TemporaryDirectory
 from zoneinfo import ZoneInfo
 
 import duckdb
+import pandas as pd
 
 from erp.contract import SWITCHES_OFF, TABLES, ContractError
 from erp.fingerprint import fingerprint
@@ -37,7 +39,7 @@ class LastRun:
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything known at `as_of`: a folder with one Parquet file per table."""
+    """Everything known at `as_of`: a folder that `gather` filled."""
 
     folder: Path
     as_of: datetime
@@ -46,13 +48,29 @@ class Facts:
     @property
     def fingerprint(self) -> str:
         """Sha256 of what the tables say; independent of row order, file splits and copies."""
-        return fingerprint([(path.name, path) for path in sorted(self.folder.glob("*.parquet"))])
+        return fingerprint(self.folder / "tables")
+
+    @property
+    def rejected(self) -> pd.DataFrame:
+        """Cells that break a law: table, file, row, column, rule, value."""
+        return pd.read_parquet(self.folder / "rejected.parquet")
+
+    @property
+    def not_ranked(self) -> pd.DataFrame:
+        """Order lines set aside whole: order_line_id, reason."""
+        return pd.read_parquet(self.folder / "not_ranked.parquet")
+
+    @property
+    def day_counts(self) -> dict[str, dict[str, int]]:
+        """Rows known per table and day, for the next run to compare with."""
+        counts: dict[str, dict[str, int]] = json.loads((self.folder / "day_counts.json").read_text(encoding="utf-8"))
+        return counts
 
     @contextmanager
     def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """The facts as tables `history_*` of an in-memory database, shown as of T."""
         with _engine(self.site) as connection:
-            for path in sorted(self.folder.glob("*.parquet")):
+            for path in sorted((self.folder / "tables").glob("*.parquet")):
                 connection.execute(
                     f"create table history_{path.stem} as select * from read_parquet($file)", {"file": str(path)}
                 )
@@ -75,8 +93,8 @@ def check(site: Site, as_of: datetime, last: LastRun | None = None) -> Findings:
         return _judged(connection, site, as_of, last)[0]
 
 
-def gather(folder: Path, site: Site, as_of: datetime, last: LastRun | None = None) -> tuple[Findings, DayCounts]:
-    """Write the facts known at T into `folder`.
+def gather(folder: Path, site: Site, as_of: datetime, last: LastRun | None = None) -> None:
+    """Write the facts known at T into `folder`: `tables/NAME.parquet`, and beside them what was found and set aside.
 
     Raises
     ------
@@ -87,14 +105,18 @@ def gather(folder: Path, site: Site, as_of: datetime, last: LastRun | None = Non
         findings, counts = _judged(connection, site, as_of, last)
         if findings.stops:
             raise ContractError("\n".join(findings.stops))
+        tables = folder / "tables"
+        tables.mkdir()
         for statement in _statements("history.sql"):
             connection.execute(statement.replace("$assumed_margin_share", repr(site.assumed_margin_share)))
         for (name,) in connection.execute(
             "select table_name from duckdb_tables() where table_name like 'history_%' order by 1"
         ).fetchall():
-            target = str(folder / f"{name.removeprefix('history_')}.parquet").replace("'", "''")
+            target = str(tables / f"{name.removeprefix('history_')}.parquet").replace("'", "''")
             connection.execute(f"copy (select * from {name} order by all) to '{target}' (format parquet)")
-    return findings, counts
+    findings.rejected.to_parquet(folder / "rejected.parquet")
+    findings.not_ranked.to_parquet(folder / "not_ranked.parquet")
+    (folder / "day_counts.json").write_text(json.dumps(counts, sort_keys=True), encoding="utf-8")
 
 
 def _judged(
@@ -128,7 +150,11 @@ def _switched_off(connection: duckdb.DuckDBPyConnection, present: Mapping[str, s
         what = column or next(iter(TABLES[table].schema.columns))
         seen = connection.execute(f"select count({what}) from lawful_{table}").fetchall()[0][0]
         if not seen:
-            word = "is missing" if (column or table) not in (present[table] | {table}) or not present[table] else "is empty"
+            word = (
+                "is missing"
+                if (column or table) not in (present[table] | {table}) or not present[table]
+                else "is empty"
+            )
             notes.append(f"{name} {word}: {loss}")
     for table in ("order_lines", "shipments", "cancellations", "stock"):
         if present[table] and not connection.execute(f"select count(*) from lawful_{table}").fetchall()[0][0]:
@@ -144,7 +170,9 @@ def _old_stock(connection: duckdb.DuckDBPyConnection, site: Site, as_of: datetim
     ).fetchall()[0]
     if not n:
         return []
-    return [f"the stock of {n} products and warehouses was counted more than {site.max_stock_age_days} days ago, oldest {oldest}"]
+    return [
+        f"the stock of {n} products and warehouses was counted more than {site.max_stock_age_days} days ago, oldest {oldest}"
+    ]
 
 
 def show(connection: duckdb.DuckDBPyConnection, facts: Facts, moment: datetime) -> None:

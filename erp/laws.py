@@ -76,9 +76,7 @@ def _parents_first() -> list[Table]:
 # --- what is known at T ----------------------------------------------------------------------------------------------
 
 
-def _see(
-    connection: duckdb.DuckDBPyConnection, table: Table, site: Site, as_of: datetime, columns: set[str]
-) -> int:
+def _see(connection: duckdb.DuckDBPyConnection, table: Table, site: Site, as_of: datetime, columns: set[str]) -> int:
     """Create `seen_NAME`: the distinct rows known at T. Returns the number of rows before copies were collapsed."""
     times = [column for column in table.columns if table.kind(column) == "time" and column in columns]
     zone = site.timezone.replace("'", "''")
@@ -94,11 +92,13 @@ def _see(
     # A fact recorded before it happened is known when it happens.
     known = f"case when recorded_at is not null then greatest({recorded.known}, {own_starts}) else {own_known} end"
     cells = ", ".join(_cell(table, column, site) for column in table.columns)
-    missing_days = [f"cast(null as date) as {_day_name(c)}" for c in table.columns if table.kind(c) == "time" and c not in columns]
+    missing_days = [
+        f"cast(null as date) as {_day_name(c)}" for c in table.columns if table.kind(c) == "time" and c not in columns
+    ]
     connection.execute(
         f"""create table seen_{table.name} as
             with read as (select file_name, file_row, {cells} from staged_{table.name}),
-            timed as (select *, {known} as known_at, {own_known} as happened_at, {', '.join([*days, *missing_days]) or 'null as no_time'},
+            timed as (select *, {known} as known_at, {own_known} as happened_at, {", ".join([*days, *missing_days]) or "null as no_time"},
                              {str(is_day_only).lower()} as is_day_only from read),
             known as (select *, {_row_key(table)} as row_key from timed
                       where known_at <= {_moment(as_of)} or known_at is null)
@@ -201,7 +201,7 @@ def _judge_keys(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
     """One key with different content and no `recorded_at` to tell the versions apart is a breach, of every such row."""
     connection.execute(
         f"""insert into breaches
-            select '{table.name}', place.file_name, place.file_row, '{' + '.join(table.key)}', 'key is unique',
+            select '{table.name}', place.file_name, place.file_row, '{" + ".join(table.key)}', 'key is unique',
                    replace(row_key, chr(31), ' ')
             from seen_{table.name} qualify count(*) over (partition by row_key, recorded_at) > 1"""
     )

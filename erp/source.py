@@ -52,7 +52,9 @@ def _files_of(folder: Path, name: str) -> list[Path]:
     parts = sorted(p for p in (folder / name).glob("*") if p.suffix in {".parquet", ".csv"} and p.is_file())
     if len(singles) + bool(parts) > 1:
         found = [path.name for path in singles] + ([f"{name}/"] if parts else [])
-        raise ContractError(f"{name} is there {len(found)} times ({', '.join(found)}); keep one, so that no row counts twice")
+        raise ContractError(
+            f"{name} is there {len(found)} times ({', '.join(found)}); keep one, so that no row counts twice"
+        )
     return singles or parts
 
 
@@ -104,7 +106,9 @@ def _header(path: Path) -> list[str]:
         with path.open(encoding="utf-8-sig", newline="") as lines:
             header = next(csv.reader(lines), [])
     except UnicodeDecodeError as error:
-        raise ContractError(f"{path.name} is not UTF-8 ({error.reason} at byte {error.start}); export it as UTF-8") from error
+        raise ContractError(
+            f"{path.name} is not UTF-8 ({error.reason} at byte {error.start}); export it as UTF-8"
+        ) from error
     if not header:
         raise ContractError(f"{path.name} is empty; a table without rows still has its header line")
     if len(set(header)) < len(header):
@@ -112,7 +116,9 @@ def _header(path: Path) -> list[str]:
     return header
 
 
-def _stage_table(connection: duckdb.DuckDBPyConnection, table: Table, parts: dict[Path, set[str]], folder: Path) -> None:
+def _stage_table(
+    connection: duckdb.DuckDBPyConnection, table: Table, parts: dict[Path, set[str]], folder: Path
+) -> None:
     typed = ", ".join(f'"{column}" {SQL_TYPES[table.kind(column)]}' for column in table.columns)
     connection.execute(f"create table staged_{table.name} (file_name varchar, file_row bigint, {typed})")
     for path, columns in parts.items():

@@ -5,10 +5,12 @@ The queries read `known_*` views and one another, in the order of `QUERIES`, and
 
 from datetime import datetime
 from importlib.resources import files
+from pathlib import Path
 
 import duckdb
 import pandas as pd
 
+from erp.kept_files import read_kept, write_kept
 from erp.known import Facts, show
 
 QUERIES = ("known_lines", "customers", "accounts", "suppliers", "products", "backorder_lines", "inbound_dates")
@@ -58,26 +60,34 @@ def fetch(connection: duckdb.DuckDBPyConnection, statement: str) -> pd.DataFrame
     return frame.astype(dict.fromkeys(dates, "datetime64[s]") | dict.fromkeys(texts, "str"))
 
 
-def features_now(facts: Facts) -> dict[str, pd.DataFrame]:
-    """The tables that a morning's decision reads, as of the facts' T: lines, accounts, inbound dates, pools.
+NOW = ("lines", "accounts", "inbound_dates", "pools", "overrides", "kept_share")
 
-    Returns
-    -------
+
+def write_features_now(folder: Path, facts: Facts) -> None:
+    """Write the tables that a morning's decision reads, as of the facts' T; `read_features` reads them back.
+
     `lines` (one row per open back-ordered line), `accounts`, `inbound_dates`, `pools` (goods per product and warehouse
-    of those lines), `overrides`, `kept_share` (one row: the share of shipped units that is not returned).
+    of those lines), `overrides` (the planner's words that hold), `kept_share` (one row: share of shipped units kept).
     """
     with facts.connect() as connection:
         lines = build(connection, facts, facts.as_of, "backorder_lines")
-        connection.execute(f"create or replace temp table accounts as {query('accounts')}")
-        connection.execute(f"create or replace temp table inbound_dates as {query('inbound_dates')}")
-        return {
-            "lines": lines,
-            "accounts": fetch(connection, "select * from accounts"),
-            "inbound_dates": fetch(connection, "select * from inbound_dates"),
-            "pools": fetch(connection, _POOLS),
-            "overrides": fetch(connection, "select * from known_overrides order by all"),
-            "kept_share": fetch(connection, _KEPT_SHARE),
+        for name in ("accounts", "inbound_dates"):
+            connection.execute(f"create or replace temp table {name} as {query(name)}")
+        rows = {
+            "accounts": "select * from accounts",
+            "inbound_dates": "select * from inbound_dates",
+            "pools": _POOLS,
+            "overrides": "select * from known_overrides order by all",
+            "kept_share": _KEPT_SHARE,
         }
+        frames = {"lines": lines} | {name: fetch(connection, statement) for name, statement in rows.items()}
+    for name in NOW:
+        write_kept(folder / name, frames[name])
+
+
+def read_features(folder: Path) -> dict[str, pd.DataFrame]:
+    """The tables that `write_features_now` wrote, by name."""
+    return {name: read_kept(folder / f"{name}.parquet") for name in NOW}
 
 
 _POOLS = """
@@ -85,7 +95,6 @@ select product_id, warehouse_id, on_hand, available_now, snapshot_at from known_
 where (product_id, warehouse_id) in (select product_id, warehouse_id from backorder_lines)
 order by product_id, warehouse_id
 """
-# Half a unit is added as returned to one hundred kept, so that one early return does not decide.
 _KEPT_SHARE = """
 select 1 - coalesce(sum(returned_quantity), 0.0) / nullif(sum(shipped_quantity), 0.0) as kept_share from known_lines
 where shipped_quantity > 0

@@ -1,0 +1,202 @@
+"""What is lost in expectation if an open line is passed over now [W of the design], in its four terms."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from decisions.policy import Policy
+
+Floats = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.int64]
+
+P_CANCEL_DAYS = 14
+# 4,096 lines x 180 days are 6 MB an array: it stays near the processor, and memory does not grow with the backlog.
+CHUNK_LINES = 4096
+COLUMNS = ("loss_if_waits", "loss_cancel", "loss_future_orders", "loss_service", "loss_later_goods")
+
+
+@dataclass(frozen=True)
+class WaitOutcome:
+    """What a wait for the next receipt does to each line, averaged over when it comes; arrays of (n_lines,)."""
+
+    p_gone: Floats  # chance that the customer has cancelled by then; never coming counts as cancelled [E(1 - S)]
+    late_lost: Floats  # share of lifetime value lost by lateness although it is served [E(S (G(w + u) - G(w)))]
+    penalty_days: Floats  # expected days past the promise while still wanted, until the next receipt
+    penalty_days_never: Floats  # the same to the end of the horizon
+
+
+def cost_of_waiting(lines: pd.DataFrame, survival: Floats, arrival: Floats, policy: Policy) -> pd.DataFrame:
+    """One row per open line: what is lost if it is passed over now, against being served now.
+
+    A line that is passed over is served from its next receipt or, where that loses less, never: W is the smaller of
+    both. Only lines that cost more to serve than they earn are better off with never, as long as a cancellation loses
+    no fewer customers than a late delivery does. Goods of the next receipt have no price (it clears the backlog), so
+    loss_later_goods is 0.
+
+    An account's customer is lost once: with p the chance that a line loses it, the lines of one root counting as one
+    event with their quantity-weighted mean p, the future at stake is R (1 - prod(1 - p)), and f = (1 - prod(1 - p)) /
+    sum p gives each line its part R p f. The parts add up while every line waits for its own next receipt.
+
+    Parameters
+    ----------
+    lines : open lines with lifetime_value [R] (0 for anonymous customers) and paid_share added
+    survival : chance still wanted u days from now if nobody ships [S], shape (n_lines, horizon_days + 1)
+    arrival : chance that the next receipt comes in day u, last column never, shape (n_lines, horizon_days + 2)
+    policy : the economics
+
+    Returns
+    -------
+    Frame indexed like lines: loss_if_waits and its four terms (money; it is their exact sum), p_cancel_14d,
+    p_lost (chance that this line loses the customer), future_share [f].
+
+    Raises
+    ------
+    ValueError
+        If shapes, probabilities or money are not what is described above.
+
+    A line with margin 40, lifetime value 300, kappa .1 and 3 % cancelling a day loses (1 - .97^10) x (40 + .1 x 300)
+    by waiting 10 days:
+
+    >>> lines = pd.DataFrame({"order_line_id": ["A"], "root_id": ["A"], "account_id": ["a"], "open_quantity": [1.0],
+    ...     "line_margin": [40.0], "line_value": [100.0], "paid_share": [1.0], "lifetime_value": [300.0],
+    ...     "waited_days": [5], "days_late": [np.nan]})
+    >>> arrival = np.zeros((1, 182)); arrival[0, 10] = 1
+    >>> policy = Policy(cancel_lost_share=0.1, late_lost_share=0)
+    >>> cost = cost_of_waiting(lines, 0.97 ** np.arange(181.0)[None, :], arrival, policy)
+    >>> cost[["loss_if_waits", "loss_cancel", "loss_future_orders"]].round(2).to_numpy().tolist()
+    [[18.38, 10.5, 7.88]]
+    """
+    _check(lines, survival, arrival, policy)
+    outcome = _wait_outcome(lines, survival, arrival, policy)
+    p_lost = policy.cancel_lost_share * outcome.p_gone + outcome.late_lost
+    account, root = _account_and_root_codes(lines)
+    root_share = _share_of_root(lines["open_quantity"].to_numpy(np.float64), root)
+    future_share = _future_share(p_lost, root_share, account, root)
+    at_stake = lines["lifetime_value"].to_numpy(np.float64) * future_share * root_share
+    served_later = _terms(lines, outcome.p_gone, p_lost, outcome.penalty_days, at_stake, root_share, policy)
+    everyone = np.ones(len(lines))
+    p_lost_never = policy.cancel_lost_share * everyone
+    never = _terms(lines, everyone, p_lost_never, outcome.penalty_days_never, at_stake, root_share, policy)
+    best = served_later.where(served_later["loss_if_waits"] <= never["loss_if_waits"], never)
+    return best.assign(p_cancel_14d=1 - survival[:, P_CANCEL_DAYS], p_lost=p_lost, future_share=future_share)
+
+
+def _terms(
+    lines: pd.DataFrame,
+    p_gone: Floats,
+    p_lost: Floats,
+    penalty_days: Floats,
+    at_stake: Floats,
+    root_share: Floats,
+    policy: Policy,
+) -> pd.DataFrame:
+    """Price one later chance of being served in the four terms."""
+    margin = (lines["line_margin"] * lines["paid_share"] * (1 - policy.won_back_share)).to_numpy(np.float64)
+    # The parts of a split line are cancelled in one call, so they share one handling cost.
+    cancel = p_gone * (margin + policy.cancel_handling_cost * root_share)
+    future = p_lost * at_stake
+    service = policy.late_penalty_share_per_day * lines["line_value"].to_numpy(np.float64) * penalty_days
+    later_goods = np.zeros(len(lines))
+    total = cancel + future + service + later_goods
+    return pd.DataFrame(
+        dict(zip(COLUMNS, (total, cancel, future, service, later_goods), strict=True)), index=lines.index
+    )
+
+
+def _wait_outcome(lines: pd.DataFrame, survival: Floats, arrival: Floats, policy: Policy) -> WaitOutcome:
+    """Average S, G and the late days over the day of the next receipt, some thousand lines at a time."""
+    n_lines = len(lines)
+    # G(w + u) - G(w) = share exp(-w / scale) (1 - exp(-u / scale)): the day's part is one vector for all lines.
+    lost_by_day = -np.expm1(-np.arange(survival.shape[1]) / policy.late_lost_scale_days)
+    waited = lines["waited_days"].to_numpy(np.float64) / policy.late_lost_scale_days
+    still_to_lose = policy.late_lost_share * np.exp(-waited)
+    days_late = lines["days_late"].to_numpy(np.float64)
+    p_gone, late_lost, until, never = (np.zeros(n_lines) for _ in range(4))
+    for start in range(0, n_lines, CHUNK_LINES):
+        part = slice(start, start + CHUNK_LINES)
+        wanted, comes = survival[part], arrival[part, :-1]
+        p_gone[part] = np.einsum("ij,ij->i", comes, 1 - wanted) + arrival[part, -1]
+        late_lost[part] = still_to_lose[part] * ((comes * wanted) @ lost_by_day)
+        if policy.late_penalty_share_per_day > 0:
+            late_days = _penalty_days(wanted, days_late[part])
+            never[part] = late_days[:, -1]
+            until[part] = np.einsum("ij,ij->i", comes, late_days) + arrival[part, -1] * never[part]
+    return WaitOutcome(p_gone, late_lost, until, never)
+
+
+def _penalty_days(wanted: Floats, days_late: Floats) -> Floats:
+    """Count the expected days past the promise while still wanted, up to each day, shape (n_lines, n_days + 1).
+
+    A line due in 2 days that is surely wanted has spent 0, 0, 0, 1, 2 late days after 0 to 4 days.
+
+    >>> _penalty_days(np.ones((1, 5)), np.array([-2.0])).tolist()
+    [[0.0, 0.0, 0.0, 1.0, 2.0]]
+    """
+    day = np.arange(wanted.shape[1])
+    is_late = np.nan_to_num(days_late[:, None] + day, nan=0.0).clip(0, 1)  # no promise, no penalty
+    is_late[:, 0] = 0  # what was late up to now is sunk
+    return np.cumsum(wanted * is_late, axis=1)
+
+
+def _account_and_root_codes(lines: pd.DataFrame) -> tuple[Codes, Codes]:
+    """Give accounts (-1: anonymous) and roots a number each; a root stays within one account."""
+    account = pd.factorize(lines["account_id"])[0].astype(np.int64)
+    root = pd.factorize(lines["root_id"])[0].astype(np.int64)
+    pairs = root * (account.max(initial=-1) + 2) + account + 1
+    return account, np.unique(pairs, return_inverse=True)[1].astype(np.int64)
+
+
+def _share_of_root(open_quantity: Floats, root: Codes) -> Floats:
+    """Each line's share of its root's open quantity: 1 for a line that was never split."""
+    return open_quantity / np.bincount(root, weights=open_quantity)[root] if len(root) else open_quantity
+
+
+def _future_share(p_lost: Floats, root_share: Floats, account: Codes, root: Codes) -> Floats:
+    """Share f of each account that makes its lines' parts add up to losing the customer once; 1 if alone."""
+    known = account >= 0
+    if not known.any():
+        return np.ones(len(account))
+    p_root = np.minimum(np.bincount(root[known], weights=(p_lost * root_share)[known]), 1.0)
+    codes, first = np.unique(root[known], return_index=True)
+    account_of_root, p_root = account[known][first], p_root[codes]
+    p_sum = np.bincount(account_of_root, weights=p_root)
+    with np.errstate(divide="ignore"):  # p = 1 loses the customer for sure: log(0) = -inf is the right answer
+        log_kept = np.bincount(account_of_root, weights=np.log1p(-p_root))
+    share = np.divide(-np.expm1(log_kept), p_sum, out=np.ones_like(p_sum), where=p_sum > 0)
+    return np.where(known, share[np.maximum(account, 0)], 1.0)
+
+
+def _check(lines: pd.DataFrame, survival: Floats, arrival: Floats, policy: Policy) -> None:
+    """Refuse, once and at the door, what would turn into wrong money."""
+    wanted = (len(lines), policy.horizon_days + 1), (len(lines), policy.horizon_days + 2)
+    if (survival.shape, arrival.shape) != wanted:
+        raise ValueError(
+            f"cost of waiting: survival {survival.shape} and arrival {arrival.shape} do not fit {len(lines)} lines and"
+            f" horizon_days {policy.horizon_days}; they must be {wanted[0]} and {wanted[1]}"
+        )
+    for name in ("lifetime_value", "paid_share", "line_margin", "line_value", "open_quantity", "waited_days"):
+        values = lines[name].to_numpy(np.float64, na_value=np.nan)
+        least = -np.inf if name == "line_margin" else 0
+        _refuse(lines, ~np.isfinite(values) | (values < least), f"{name} is missing, infinite or negative")
+    is_empty = lines["open_quantity"].to_numpy(np.float64) == 0
+    _refuse(lines, is_empty, "open_quantity is 0")
+    falls, sums = np.zeros(len(lines), dtype=bool), np.zeros(len(lines), dtype=bool)
+    for start in range(0, len(lines), CHUNK_LINES):
+        part = slice(start, start + CHUNK_LINES)
+        curve, comes = survival[part], arrival[part]
+        # A NaN fails every comparison, so it is refused too.
+        falls[part] = np.all(curve[:, 1:] <= curve[:, :-1] + 1e-12, axis=1) & (curve[:, 0] == 1) & (curve[:, -1] >= 0)
+        sums[part] = (np.abs(comes.sum(axis=1) - 1) <= 1e-9) & (comes.min(axis=1) >= 0)
+    _refuse(lines, ~falls, "survival does not fall from 1 towards 0")
+    _refuse(lines, ~sums, "arrival is no probability distribution")
+
+
+def _refuse(lines: pd.DataFrame, is_bad: npt.NDArray[np.bool_], what: str) -> None:
+    if is_bad.any():
+        ids = lines.loc[is_bad, "order_line_id"].tolist()
+        raise ValueError(
+            f"cost of waiting: {what} in {len(ids)} of {len(lines)} lines, e.g. order_line_id {ids[:3]};"
+            " mend the features or the model that made it"
+        )

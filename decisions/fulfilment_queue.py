@@ -1,0 +1,153 @@
+"""The queue: one row per open back-ordered line, ranked, with what to do about it and why."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from decisions.allocation import Allocation
+from decisions.policy import Policy
+from decisions.pool_programme import QUANTITY_TOLERANCE
+from decisions.queue_columns import in_published_form
+from decisions.queue_history import history
+from decisions.ranking import is_held, is_pinned, rank_lines
+from decisions.reasons import Wording, reasons
+
+Floats = npt.NDArray[np.float64]
+
+ASSUMED_WAITS = {"default wait": "wait (no inbound line)", "fresh lead time": "wait (as if ordered today)"}
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What every row says about the run that made it."""
+
+    run_id: str
+    as_of: datetime  # UTC
+    currency: str
+    model_changed: bool = False  # since the last published queue
+
+
+def wait_days(arrival: Floats, policy: Policy) -> pd.DataFrame:
+    """Days until the next receipt: wait_days (median) and latest_wait_days (promise quantile), NaN beyond the horizon.
+
+    Parameters
+    ----------
+    arrival : chance that the next receipt comes in day u, last column never, shape (n_lines, horizon_days + 2)
+
+    A receipt that comes on day 3 or 5, 60 : 40, is here by day 3 more likely than not and by day 5 nine times in ten:
+
+    >>> wait_days(np.array([[0, 0, 0, 0.6, 0, 0.4, 0]]), Policy()).to_numpy().tolist()
+    [[3.0, 5.0]]
+    """
+    come = np.cumsum(arrival[:, :-1], axis=1)
+    return pd.DataFrame(
+        {"wait_days": _first_day(come, 0.5), "latest_wait_days": _first_day(come, policy.promise_quantile)}
+    )
+
+
+def _first_day(come: Floats, share: float) -> Floats:
+    # Sums of probabilities miss a share by some 1e-16 a day: without the tolerance a sure day could slip by one.
+    reached = come >= share - 1e-9
+    return np.where(reached[:, -1], reached.argmax(axis=1), np.nan)
+
+
+def fulfilment_queue(
+    lines: pd.DataFrame,
+    costs: pd.DataFrame,
+    allocation: Allocation,
+    waits: pd.DataFrame,
+    previous: pd.DataFrame | None,
+    run: RunFacts,
+    policy: Policy,
+) -> pd.DataFrame:
+    """Rank every open back-ordered line and say what happens to it, in the published columns and rank order.
+
+    Parameters
+    ----------
+    lines : open lines with lifetime_value, p_no_order_365d, override, override_quantity, override_who, override_why
+        and assumed (text, null if nothing was) added
+    costs : what cost_of_waiting made of them, indexed like lines
+    allocation : what give_out made of them
+    waits : wait_days, latest_wait_days, next_inbound_po_line_id and wait_source, indexed like lines
+    previous : the last published queue, None if there is none
+    """
+    terms = ["loss_if_waits", "loss_cancel", "loss_future_orders", "loss_service", "loss_later_goods", "p_cancel_14d"]
+    table = lines.assign(**{name: costs[name] for name in terms}, **{name: waits[name] for name in waits.columns})
+    table = _with_goods(table, allocation)
+    table = table.assign(action=_action(table), served_price=_served_price(table))
+    table = table.assign(**_dates(table), assumed=_assumed(table, policy), **rank_lines(table))
+    table = table.assign(
+        advice=_advice(table),
+        reason=reasons(table, Wording(run.currency, policy.horizon_days, policy.default_wait_days)),
+        **history(table, previous, run.model_changed),
+        currency=run.currency,
+        run_id=run.run_id,
+        as_of=pd.Timestamp(run.as_of),
+    )
+    return in_published_form(table)
+
+
+def _with_goods(lines: pd.DataFrame, allocation: Allocation) -> pd.DataFrame:
+    """Add what the line gets, and its pool's goods and price."""
+    keys = ["product_id", "warehouse_id"]
+    pools = lines[keys].merge(allocation.pools, on=keys, how="left", validate="many_to_one").set_axis(lines.index)
+    return lines.assign(
+        ship_now_quantity=allocation.ship_now_quantity,
+        available_now=pools["available_now"],
+        stock_price=pools["stock_price"],
+    )
+
+
+def _action(lines: pd.DataFrame) -> pd.Series:
+    given, wanted = lines["ship_now_quantity"], lines["open_quantity"]
+    action = pd.Series("wait", index=lines.index, dtype="str").mask(given > 0, "ship_part")
+    return action.mask(given >= wanted - QUANTITY_TOLERANCE, "ship").mask(is_held(lines), "hold")
+
+
+def _served_price(lines: pd.DataFrame) -> pd.Series:
+    """Least loss per unit among the unpinned lines of the pool that got goods; NaN if there is none."""
+    served = (lines["ship_now_quantity"] > 0) & ~is_pinned(lines)
+    price = (lines["loss_if_waits"] / lines["open_quantity"]).where(served)
+    return price.groupby([lines["product_id"], lines["warehouse_id"]]).transform("min")
+
+
+def _dates(lines: pd.DataFrame) -> dict[str, pd.Series]:
+    """Dates on which the line ships in full: today, or with the next receipt; a held line has none."""
+    ships, held = lines["action"] == "ship", lines["action"] == "hold"
+    dates = {}
+    for name, days in (("expected_on", "wait_days"), ("expected_latest_on", "latest_wait_days")):
+        wait = lines[days].mask(ships, 0.0).mask(held)
+        dates[name] = lines["cutoff_on"] + pd.to_timedelta(wait, unit="D")
+    return dates
+
+
+def _advice(lines: pd.DataFrame) -> pd.Series:
+    """Tell the customer where no date was told, or one that will probably not hold.
+
+    A held line has no date that could honestly be told. Where the promise quantile lies beyond the horizon, any date
+    told lies before it.
+    """
+    latest = lines["expected_latest_on"]
+    holds = lines["latest_promised_on"].notna() & latest.notna() & (lines["latest_promised_on"] >= latest)
+    waits = lines["action"].isin(["wait", "ship_part"])
+    tell = waits & ~holds & lines["contact_allowed"].astype(bool)
+    return tell.map({True: "tell", False: "none"})
+
+
+def _assumed(lines: pd.DataFrame, policy: Policy) -> pd.Series:
+    """List what was assumed and not measured: what the caller says, the wait, and the orders lost by waiting."""
+    loses_orders = (lines["lifetime_value"] > 0) & (policy.cancel_lost_share + policy.late_lost_share > 0)
+    parts = [
+        lines["assumed"].astype("str").fillna(""),
+        lines["wait_source"]
+        .map({"default wait": "wait (no inbound line)", "fresh lead time": "wait (fresh order)"})
+        .fillna(""),
+        loses_orders.map({True: "orders lost by waiting", False: ""}),
+    ]
+    joined = parts[0]
+    for part in parts[1:]:
+        joined = joined + np.where((joined != "") & (part != ""), "; ", "") + part
+    return joined.where(joined != "")

@@ -1,0 +1,162 @@
+"""One pool's goods given to the lines that want them: a knapsack with whole, stepped and freely divisible lines."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Method = Literal["sorted", "exact", "greedy"]
+
+# Quantities are entered with at most a few decimals; sums of thousands of them are off by less than this.
+QUANTITY_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What the lines of one pool may take, best worth first; arrays of (n_claims,)."""
+
+    quantity: Floats  # units wanted
+    step: Floats  # divisible claims ship multiples of it, or all they want
+    is_whole: npt.NDArray[np.bool_]  # ships all it wants or nothing
+    worth: Floats  # money saved per unit shipped
+
+
+@dataclass(frozen=True)
+class Share:
+    """Units given to each claim, how they were found, and what no rule can exceed (money)."""
+
+    given: Floats
+    method: Method
+    bound: float
+
+
+def share_out(claims: Claims, available: float, cell_limit: int) -> Share:
+    """Give `available` units to the claims so that as much money as possible is saved.
+
+    Taking claims by worth is optimal if it meets the fractional bound ("sorted"). Else whole units are solved by
+    dynamic programming while the table stays within `cell_limit` ("exact"), else the better of two greedy fillings
+    stands beside the fractional bound ("greedy"). Goods never stay where a claim could still take them.
+
+    5 units, and whole claims of 3 units at 4 a unit, 5 units at 3 a unit: 12 by worth, 15 by filling the pool.
+
+    >>> claims = Claims(np.array([3.0, 5.0]), np.ones(2), np.array([True, True]), np.array([4.0, 3.0]))
+    >>> share_out(claims, available=5, cell_limit=1000)
+    Share(given=array([0., 5.]), method='exact', bound=15.0)
+    """
+    by_worth = take_in_order(claims, np.zeros(len(claims.quantity)), available)
+    bound = fractional_bound(claims, available)
+    if _money(by_worth, claims) >= bound - 1e-9 * max(1.0, bound):
+        return Share(by_worth, "sorted", max(bound, _money(by_worth, claims)))
+    if _is_whole_units(claims) and _n_cells(claims, available) <= cell_limit:
+        best = take_in_order(claims, _best_whole_units(claims, int(available + QUANTITY_TOLERANCE)), available)
+        return Share(best, "exact", _money(best, claims))
+    other = _largest_first(claims, available)
+    best = other if _money(other, claims) > _money(by_worth, claims) else by_worth
+    return Share(best, "greedy", max(bound, _money(best, claims)))
+
+
+def _money(given: Floats, claims: Claims) -> float:
+    return float(np.dot(given, claims.worth))
+
+
+def take_in_order(claims: Claims, given: Floats, available: float) -> Floats:
+    """Let each claim in turn take what it can of the goods left beside what was `given` already."""
+    left = available - given.sum()
+    result = given.copy()
+    rows = zip(claims.quantity.tolist(), claims.step.tolist(), claims.is_whole.tolist(), given.tolist(), strict=True)
+    for i, (quantity, step, is_whole, has) in enumerate(rows):
+        if left <= QUANTITY_TOLERANCE:
+            break
+        missing = quantity - has
+        if missing <= left + QUANTITY_TOLERANCE:
+            take = missing
+        elif is_whole:
+            continue
+        else:
+            take = np.floor(left / step + QUANTITY_TOLERANCE) * step
+        result[i] += take
+        left -= take
+    return result
+
+
+def fractional_bound(claims: Claims, available: float) -> float:
+    """Money saved if every claim that fits at all could be cut anywhere: no rule saves more.
+
+    >>> fractional_bound(Claims(np.array([3.0, 5.0]), np.ones(2), np.array([True, True]), np.array([4.0, 3.0])), 5)
+    18.0
+    """
+    fits = ~claims.is_whole | (claims.quantity <= available + QUANTITY_TOLERANCE)
+    quantity = claims.quantity[fits]
+    before = np.cumsum(quantity) - quantity
+    return float(np.clip(available - before, 0, quantity) @ claims.worth[fits])
+
+
+def _largest_first(claims: Claims, available: float) -> Floats:
+    """Serve the single most valuable claim that fits, then the rest by worth.
+
+    Filling by worth can be arbitrarily far from the best where one large claim is crowded out; the better of both
+    saves at least half of the best (Dantzig's bound for the knapsack).
+    """
+    money = np.where(claims.quantity <= available + QUANTITY_TOLERANCE, claims.quantity * claims.worth, -np.inf)
+    given = np.zeros(len(money))
+    if money.max(initial=-np.inf) > 0:
+        largest = int(np.argmax(money))
+        given[largest] = claims.quantity[largest]
+    return take_in_order(claims, given, available)
+
+
+def _is_whole_units(claims: Claims) -> bool:
+    return bool(np.all(claims.quantity % 1 == 0) and np.all((claims.step % 1 == 0) | claims.is_whole))
+
+
+def _has_choice(claims: Claims) -> npt.NDArray[np.bool_]:
+    """Claims that cannot take just any number of units."""
+    has_choice: npt.NDArray[np.bool_] = claims.is_whole | (claims.step != 1)
+    return has_choice
+
+
+def _n_cells(claims: Claims, available: float) -> float:
+    choices = np.where(claims.is_whole, 1, np.ceil(np.minimum(claims.quantity, available) / claims.step))
+    return float(choices[_has_choice(claims)].sum() * (available + 1))
+
+
+def _best_whole_units(claims: Claims, n_units: int) -> Floats:
+    """Units per claim that save most, by dynamic programming over the units spent (Bellman 1957).
+
+    The table starts from what the freely divisible claims make of 0 .. n_units, which sorting solves; then each claim
+    with a choice of lots is offered every number of units.
+    """
+    free = ~_has_choice(claims)
+    saved = _saved_by_free_claims(claims.quantity[free], claims.worth[free], n_units)
+    chosen = np.flatnonzero(~free)
+    taken = np.zeros((len(chosen), n_units + 1), dtype=np.int64)
+    for row, claim in enumerate(chosen):
+        before = saved.copy()
+        for lot in _lots(claims, int(claim), n_units):
+            with_lot = before[: n_units + 1 - lot] + lot * claims.worth[claim]
+            better = with_lot > saved[lot:]
+            saved[lot:][better] = with_lot[better]
+            taken[row, lot:][better] = lot
+    given, units = np.zeros(len(claims.quantity)), n_units
+    for row in range(len(chosen) - 1, -1, -1):
+        given[chosen[row]] = taken[row, units]
+        units -= int(taken[row, units])
+    before_free = np.cumsum(claims.quantity[free]) - claims.quantity[free]
+    given[free] = np.clip(units - before_free, 0, claims.quantity[free])
+    return given
+
+
+def _saved_by_free_claims(quantity: Floats, worth: Floats, n_units: int) -> Floats:
+    """Money saved by giving 0 .. n_units to freely divisible claims in order of worth."""
+    units = np.concatenate(([0.0], np.cumsum(quantity)))
+    money = np.concatenate(([0.0], np.cumsum(quantity * worth)))
+    return np.interp(np.arange(n_units + 1), units, money)
+
+
+def _lots(claims: Claims, claim: int, n_units: int) -> list[int]:
+    """Numbers of units a claim can take, nothing left out: multiples of its step, and all of it."""
+    quantity = int(claims.quantity[claim])
+    lots = [] if claims.is_whole[claim] else list(range(int(claims.step[claim]), quantity, int(claims.step[claim])))
+    return [lot for lot in [*lots, quantity] if lot <= n_units]

@@ -1,0 +1,47 @@
+"""What changed since the last published queue: the rank before, and why it moved."""
+
+import pandas as pd
+
+COMPARED = ("rank", "open_quantity", "available_now", "override", "waited_days")
+
+
+def history(queue: pd.DataFrame, previous: pd.DataFrame | None, model_changed: bool) -> pd.DataFrame:
+    """Compare with the last published queue: previous_rank and changed_because, indexed like queue.
+
+    Without a previous queue both are null. changed_because is null where the rank did not move; else it lists what
+    changed for the line: a planner's word, its open quantity, its pool's goods, the models. Where none of these did,
+    the line moved because it has waited longer or because other lines came, went or changed.
+    """
+    if previous is None:
+        empty = {"previous_rank": pd.array([pd.NA] * len(queue), dtype="Int64"), "changed_because": pd.NA}
+        return pd.DataFrame(empty, index=queue.index).astype({"changed_because": "str"})
+    before = previous.set_index("order_line_id")[list(COMPARED)].reindex(queue["order_line_id"])
+    before = before.set_axis(queue.index)
+    causes = _joined(_causes(queue, before, model_changed))
+    longer = (queue["waited_days"] > before["waited_days"]).map({True: "waited longer", False: "other lines changed"})
+    causes = causes.where(causes != "", longer)
+    is_new = before["rank"].isna()
+    causes = causes.mask(is_new, "new line").mask(before["rank"] == queue["rank"])
+    return pd.DataFrame({"previous_rank": before["rank"].astype("Int64"), "changed_because": causes.astype("str")})
+
+
+def _causes(queue: pd.DataFrame, before: pd.DataFrame, model_changed: bool) -> dict[str, pd.Series]:
+    """Flag per line each cause that applies to it."""
+    goods = queue["available_now"] - before["available_now"]
+    now, then = queue["override"].fillna(""), before["override"].fillna("")
+    return {
+        "override set": (now != then) & (now != ""),
+        "override lifted": (now != then) & (now == ""),
+        "quantity changed": queue["open_quantity"] != before["open_quantity"],
+        "goods arrived": goods > 0,
+        "goods gone": goods < 0,
+        "model changed": pd.Series(model_changed, index=queue.index),
+    }
+
+
+def _joined(causes: dict[str, pd.Series]) -> pd.Series:
+    """Join the names of the causes that apply, '' where none does."""
+    text = pd.Series("", index=next(iter(causes.values())).index, dtype="str")
+    for name, applies in causes.items():
+        text = text.where(~applies, (text + "; " + name).str.removeprefix("; "))
+    return text

@@ -1,0 +1,120 @@
+"""One plain sentence per line: what happens to it, why, and what it costs."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+# An open line as a named tuple: pandas has no type that names a frame's columns.
+Line = Any
+
+TERMS = {
+    "loss_cancel": "this order",
+    "loss_future_orders": "future orders",
+    "loss_service": "late penalties",
+    "loss_later_goods": "goods of later receipts",
+}
+
+
+@dataclass(frozen=True)
+class Wording:
+    """What the sentences need to know beside the line."""
+
+    currency: str
+    horizon_days: int
+    default_wait_days: int
+
+
+def reasons(lines: pd.DataFrame, wording: Wording) -> pd.Series:
+    """Say in one sentence per line why it ships, waits or is held; indexed like lines.
+
+    Parameters
+    ----------
+    lines : action, loss_if_waits and its terms (money), wait_days (median to the next receipt, NaN beyond the horizon),
+        wait_source, open_quantity, ship_now_quantity, available_now, may_split, ship_group, credit_hold, override,
+        override_who, override_why, served_price (least money per unit lost among the pool's unpinned lines that got
+        goods; NaN if there is none)
+    wording : currency, and the days named in the sentences
+    """
+    sentences = [_sentence(line, wording) for line in lines.itertuples(index=False)]
+    return pd.Series(sentences, index=lines.index, dtype="str", name="reason")
+
+
+def _sentence(line: Line, wording: Wording) -> str:
+    if line.action == "hold":
+        return _held(line)
+    if line.action == "wait":
+        loss = _loss_expected(line, wording)
+        return f"Waits {_how_long(line, wording)}: {loss}; {_why_no_goods(line)}{_guess(line, wording)}."
+    verb = "Ships" if line.action == "ship" else f"Ships {line.ship_now_quantity:g} of {line.open_quantity:g}"
+    if line.override == "pin":
+        return f"{verb}: pinned{_by_whom(line)}."
+    if line.loss_if_waits < 0:
+        return f"{verb}: {_costs_more(line, wording)}, but no other line can use these goods."
+    lost = f"{line.loss_if_waits:.2f} {wording.currency} would be lost by waiting {_how_long(line, wording)}"
+    return f"{verb}: {lost}{_parts(line)}{_guess(line, wording)}."
+
+
+def _held(line: Line) -> str:
+    if line.override in ("hold", "exclude"):
+        return f"{'Held' if line.override == 'hold' else 'Excluded'}{_by_whom(line)}."
+    return "Held: the customer is on credit hold" + (", which a pin does not lift." if line.override == "pin" else ".")
+
+
+def _by_whom(line: Line) -> str:
+    """Name the planner and the reason as far as they are known: ' by WHO: WHY'."""
+    who = f" by {line.override_who}" if _is_told(line.override_who) else ""
+    why = f": {str(line.override_why).rstrip('. ')}" if _is_told(line.override_why) else ""
+    return who + why
+
+
+def _is_told(text: object) -> bool:
+    return isinstance(text, str) and text.strip() != ""
+
+
+def _how_long(line: Line, wording: Wording) -> str:
+    if line.wait_days != line.wait_days:  # NaN: more likely than not nothing comes
+        return f"longer than {wording.horizon_days} days"
+    return f"about {line.wait_days:.0f} day{'' if line.wait_days == 1 else 's'}"
+
+
+def _loss_expected(line: Line, wording: Wording) -> str:
+    if line.loss_if_waits < 0:
+        return _costs_more(line, wording)
+    return f"{line.loss_if_waits:.2f} {wording.currency} expected loss"
+
+
+def _costs_more(line: Line, wording: Wording) -> str:
+    return f"it costs {-line.loss_if_waits:.2f} {wording.currency} more to serve than to pass over"
+
+
+def _parts(line: Line) -> str:
+    """List the terms that make up the loss; a single term needs no list."""
+    terms = [f"{value:.2f} {name}" for term, name in TERMS.items() if abs(value := getattr(line, term)) >= 0.005]
+    return f" ({', '.join(terms)})" if len(terms) > 1 else ""
+
+
+def _why_no_goods(line: Line) -> str:
+    """Say where the goods are, or went."""
+    price = line.loss_if_waits / line.open_quantity
+    if line.available_now <= 0:
+        return "no goods are here"
+    if price <= line.served_price:
+        more = "more" if price < line.served_price else "as much"
+        return f"the goods go to lines that lose {more} ({line.served_price:.2f} per unit)"
+    if _is_told(line.ship_group):
+        return "not all lines that must ship together with it can ship"
+    if line.available_now < line.open_quantity and not line.may_split:
+        return f"it ships only in whole, and {line.available_now:g} of the {line.open_quantity:g} units are here"
+    if line.served_price != line.served_price:
+        return "the goods go to pinned lines"
+    return "the goods save more on other lines together"
+
+
+def _guess(line: Line, wording: Wording) -> str:
+    """Say where the wait is a guess."""
+    if line.wait_source == "default wait":
+        return f"; no inbound line is known, so {wording.default_wait_days} days are assumed"
+    if line.wait_source == "fresh lead time":
+        return "; no inbound line is open, so a fresh order's lead time is assumed"
+    return ""

@@ -1,0 +1,285 @@
+"""When the next goods come that a waiting line may have.
+
+Suppliers are judged by the dates they told: one row per date told, watched from the day it was told (delayed entry),
+open lines censored at today. Days in full: what happens today is not counted as known, since today is not over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from models.boosting import load_files, save_files
+from models.judging import finite, ratio_interval, with_interval
+from models.receipt_curves import ReceiptCurves, from_counts, learn_curves
+from models.report import Report, calibration_plot
+
+EARLIEST_DELAY_DAYS = -365
+LATEST_DELAY_DAYS = 365
+LONGEST_LEAD_DAYS = 730
+FEWEST_RECEIPTS = 1  # with none a lead time is not known at all
+
+
+@dataclass(frozen=True, eq=False)
+class ArrivalModel:
+    """What past receipts say about open ones.
+
+    Parameters
+    ----------
+    kind : pooled (Kaplan-Meier by supplier shrunk to all) or assumed (no receipt seen)
+    why : plain words for the kind
+    delay : receipt day minus the expected day told
+    lead : receipt day minus the day of ordering
+    """
+
+    kind: str
+    why: str
+    delay: ReceiptCurves
+    lead: ReceiptCurves
+
+    def save(self, folder: Path) -> None:
+        """Write model.json."""
+        curves = {"delay": self.delay.to_json(), "lead": self.lead.to_json()}
+        save_files(folder, {"kind": self.kind, "why": self.why, **curves}, None)
+
+    @classmethod
+    def load(cls, folder: Path) -> ArrivalModel:
+        """Undo `save`."""
+        saved, _ = load_files(folder)
+        delay, lead = (
+            from_counts(s["first_day"], s["last_day"], tuple(s["suppliers"]), tuple(tuple(row) for row in s["counts"]))
+            for s in (saved["delay"], saved["lead"])
+        )
+        return cls(saved["kind"], saved["why"], delay, lead)
+
+
+def fit(inbound_dates: pd.DataFrame, today: pd.Timestamp) -> ArrivalModel:
+    """Learn from every date told for every inbound line up to yesterday's end.
+
+    Parameters
+    ----------
+    inbound_dates : one row per date told: po_line_id, supplier_id, told_on, expected_on, ordered_on, first_received_on
+    today : day of T
+    """
+    told = inbound_dates[inbound_dates["expected_on"].notna()]
+    entry = (told["told_on"] - told["expected_on"]).dt.days.to_numpy()
+    last, received = _watched(told, told["expected_on"], today)
+    delay = learn_curves(_suppliers(told), entry, last, received, EARLIEST_DELAY_DAYS, LATEST_DELAY_DAYS)
+    lines = inbound_dates.sort_values(["po_line_id", "told_on"], kind="stable").drop_duplicates("po_line_id")
+    last, received = _watched(lines, lines["ordered_on"], today)
+    lead = learn_curves(_suppliers(lines), np.zeros(len(lines)), last, received, 0, LONGEST_LEAD_DAYS)
+    if lead.n_received < FEWEST_RECEIPTS:
+        return ArrivalModel("assumed", "no receipt of an inbound line was seen: waits are assumed", delay, lead)
+    why = f"{lead.n_received} inbound lines received, {delay.n_received} dates told, {len(lead.suppliers)} suppliers"
+    return ArrivalModel("pooled", why, delay, lead)
+
+
+def next_receipt(
+    model: ArrivalModel,
+    waiting: pd.DataFrame,
+    inbound_dates: pd.DataFrame,
+    today: pd.Timestamp,
+    n_days: int,
+    default_wait_days: int,
+) -> tuple[np.ndarray, pd.DataFrame]:
+    """Chance that the next goods for each waiting line come in day 0, 1, ..., n_days from today, or later or never.
+
+    Parameters
+    ----------
+    waiting : one row per line: order_line_id, product_id, warehouse_id, supplier_id (usual), is_discontinued
+    inbound_dates : dates told as known today; lines not received in full count, each by its latest date
+    default_wait_days : the day assumed where nothing was ever bought
+
+    Returns
+    -------
+    arrival : (n_lines, n_days + 2), rows sum to 1, column 0 is 0, the last column is later or never
+    sources : indexed like `waiting`: next_inbound_po_line_id (earliest median, null without an inbound line) and
+        wait_source: inbound, fresh lead time, default wait, or never (discontinued and nothing inbound)
+    """
+    inbound = _open_inbound(inbound_dates)
+    log_open = open_curves(model, inbound, today, n_days)
+    pool_of_line, line_of_inbound, pool_of_inbound, n_pools = _match(waiting, inbound)
+    pools = np.zeros((n_pools, n_days + 1))
+    np.add.at(pools, pool_of_inbound[line_of_inbound < 0], log_open[line_of_inbound < 0])
+    log_wait = pools[pool_of_line]
+    pegged = line_of_inbound >= 0
+    np.add.at(log_wait, line_of_inbound[pegged], log_open[pegged])
+    first = _first_inbound(log_open, pool_of_line, line_of_inbound, pool_of_inbound, n_pools)
+    source = np.where(first >= 0, "inbound", _source_without_inbound(model, waiting))
+    not_come = _chance_not_come(model, waiting, source, log_wait, default_wait_days)
+    arrival = np.concatenate([np.zeros((len(waiting), 1)), -np.diff(not_come, axis=1), not_come[:, -1:]], axis=1)
+    ids = np.append(inbound["po_line_id"].to_numpy(dtype=object), None)
+    sources = pd.DataFrame({"next_inbound_po_line_id": ids[first], "wait_source": source}, index=waiting.index)
+    return arrival, sources
+
+
+def open_curves(model: ArrivalModel, inbound: pd.DataFrame, today: pd.Timestamp, n_days: int) -> np.ndarray:
+    """Log of the chance that each open inbound line has not come u days on; (n_inbound, n_days + 1)."""
+    suppliers = _suppliers(inbound)
+    has_date = inbound["expected_on"].notna().to_numpy()
+    curves = np.zeros((len(inbound), n_days + 1))
+    for rows, origin, table in ((has_date, "expected_on", model.delay), (~has_date, "ordered_on", model.lead)):
+        past_days = (today - inbound.loc[rows, origin]).dt.days.to_numpy()
+        curves[rows] = table.conditional(suppliers[rows], past_days, n_days)
+    return curves
+
+
+def as_told_on(inbound_dates: pd.DataFrame, day: pd.Timestamp) -> pd.DataFrame:
+    """Take the table back to how it stood at the start of `day`: no later date told, no later receipt."""
+    known = inbound_dates[inbound_dates["told_on"] < day].sort_values(["po_line_id", "told_on"], kind="stable").copy()
+    came = known["first_received_on"] < day
+    known["is_latest"] = ~known.duplicated("po_line_id", keep="last")
+    known["first_received_on"] = known["first_received_on"].where(came)
+    known["received_quantity"] = known["quantity"].where(came, 0.0)
+    return known.reset_index(drop=True)
+
+
+def evaluate(inbound_dates: pd.DataFrame, today: pd.Timestamp, n_days: int = 180, seed: int = 0) -> Report:
+    """Judge on past days: learn from what was known, predict each open inbound line, compare with what came.
+
+    Coverage counts lines still open today as late if their interval has passed and leaves them out if it has not.
+    """
+    judged = [_judge_on(inbound_dates, day, today, n_days) for day in _past_days(inbound_dates, today)]
+    rows = pd.concat(judged, ignore_index=True) if judged else pd.DataFrame()
+    if not len(rows):
+        return Report(notes=["too little purchase history to judge by past days: nothing was measured"])
+    group = rows["group"].to_numpy()
+    metrics: dict[str, float] = {"n_predicted": len(rows), "n_still_open": float((~rows["came"]).sum())}
+    for name in ("50", "90"):
+        known = rows[rows[f"known_{name}"]]
+        covered = ratio_interval(
+            known[f"in_{name}"].to_numpy(float), np.ones(len(known)), known["group"].to_numpy(), seed
+        )
+        metrics |= with_interval(f"coverage_{name}", covered)
+        metrics[f"coverage_{name}_expected"] = float(known[f"mass_{name}"].mean())
+    ours, theirs = rows["pinball"].to_numpy(), rows["pinball_supplier"].to_numpy()
+    metrics |= {"pinball_days": float(ours.mean()), "pinball_days_supplier_date": float(theirs.mean())}
+    metrics |= with_interval("pinball_saved_share", ratio_interval(theirs - ours, theirs, group, seed))
+    figure = calibration_plot(rows["median_days"], rows["outcome_days"], "Days until goods come")
+    notes = [
+        f"judged on {len(judged)} past days, learning from what was known then; intervals resample supplier and day",
+        "whole days make intervals wider than asked for: compare coverage with coverage_expected",
+        "an overdue supplier date counts as tomorrow; a line still open counts as coming today in pinball",
+    ]
+    return Report({"n_days": n_days, "n_past_days": len(judged)}, finite(metrics), {"calibration": figure}, notes)
+
+
+def _past_days(inbound_dates: pd.DataFrame, today: pd.Timestamp) -> list[pd.Timestamp]:
+    """Up to six days evenly spread over the later half of the history, the last 30 days before today."""
+    known = inbound_dates.loc[inbound_dates["told_on"] < today, "told_on"]
+    if not len(known):
+        return []
+    first, last = known.min() + (today - known.min()) / 2, today - pd.Timedelta(days=30)
+    return list(pd.date_range(first, last, periods=6).normalize().unique()) if first < last else []
+
+
+def _judge_on(inbound_dates: pd.DataFrame, day: pd.Timestamp, today: pd.Timestamp, n_days: int) -> pd.DataFrame:
+    """One row per inbound line open on a past day: what was predicted, what came and how far off it was."""
+    known = as_told_on(inbound_dates, day)
+    inbound = _open_inbound(known)
+    inbound = inbound[inbound["expected_on"].notna()].reset_index(drop=True)
+    log_open = open_curves(fit(known, day), inbound, day, n_days)
+    came_on = inbound["po_line_id"].map(
+        inbound_dates.drop_duplicates("po_line_id").set_index("po_line_id")["first_received_on"]
+    )
+    came = (came_on < today).to_numpy()
+    outcome = np.maximum((came_on.where(came, today) - day).dt.days.to_numpy(), 1)
+    told = np.maximum((inbound["expected_on"] - day).dt.days.to_numpy(), 1)
+    low_high = {"50": (0.25, 0.75), "90": (0.05, 0.95)}
+    rows = {"came": came, "outcome_days": outcome, "median_days": _quantile_days(log_open, 0.5)}
+    has_come = np.c_[-np.expm1(log_open), np.ones(len(inbound))]
+    line = np.arange(len(inbound))
+    for name, (low_share, high_share) in low_high.items():
+        low, high = _quantile_days(log_open, low_share), _quantile_days(log_open, high_share)
+        rows[f"known_{name}"] = came | (high < outcome)
+        rows[f"in_{name}"] = came & (low <= outcome) & (outcome <= high)
+        rows[f"mass_{name}"] = has_come[line, high] - has_come[line, low - 1]
+    rows["pinball"] = sum(_pinball(outcome, _quantile_days(log_open, q), q) for q in (0.5, 0.9)) / 2
+    rows["pinball_supplier"] = sum(_pinball(outcome, told, q) for q in (0.5, 0.9)) / 2
+    rows["group"] = inbound["supplier_id"].astype(str).to_numpy(dtype=object) + f" {day:%Y-%m-%d}"
+    return pd.DataFrame(rows)
+
+
+def _pinball(outcome: np.ndarray, predicted: np.ndarray, share: float) -> np.ndarray:
+    gap = outcome - predicted
+    return np.asarray(np.maximum(share * gap, (share - 1) * gap))
+
+
+def _watched(rows: pd.DataFrame, origin: pd.Series, today: pd.Timestamp) -> tuple[np.ndarray, np.ndarray]:
+    """Last day of the clock each row was watched and whether goods came then."""
+    received = (rows["first_received_on"].notna() & (rows["first_received_on"] < today)).to_numpy()
+    end = rows["first_received_on"].where(received, today - pd.Timedelta(days=1))
+    return (end - origin).dt.days.to_numpy(), received
+
+
+def _suppliers(rows: pd.DataFrame) -> np.ndarray:
+    return rows["supplier_id"].astype(object).to_numpy()
+
+
+def _open_inbound(inbound_dates: pd.DataFrame) -> pd.DataFrame:
+    """Latest date of each line that still owes goods, in the order of po_line_id."""
+    owes = inbound_dates["is_latest"] & (inbound_dates["received_quantity"].fillna(0) < inbound_dates["quantity"])
+    return inbound_dates[owes].sort_values("po_line_id", kind="stable").reset_index(drop=True)
+
+
+def _match(waiting: pd.DataFrame, inbound: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Pool of each waiting line, line each inbound is pegged to (-1: none, -2: one that does not wait), its pool."""
+    keys = ["product_id", "warehouse_id"]
+    pairs = pd.concat([waiting[keys], inbound[keys]]).astype(object)
+    pool = pairs.groupby(keys, sort=True, dropna=False).ngroup().to_numpy()
+    place = {name: row for row, name in enumerate(waiting["order_line_id"])}
+    # Goods meant for a line that is not waiting are nobody else's: they neither join the pool nor count here.
+    wanted = [-1 if pd.isna(name) else place.get(name, -2) for name in inbound["for_order_line_id"]]
+    line = np.array(wanted, dtype=np.int64)
+    n_pools = int(pool.max()) + 1 if len(pool) else 0
+    # A pool of its own for those meant for lines that do not wait: nobody reads it.
+    of_inbound = np.where(line == -2, n_pools, pool[len(waiting) :])
+    return pool[: len(waiting)], np.where(line == -2, -1, line), of_inbound, n_pools + 1
+
+
+def _first_inbound(
+    log_open: np.ndarray,
+    pool_of_line: np.ndarray,
+    line_of_inbound: np.ndarray,
+    pool_of_inbound: np.ndarray,
+    n_pools: int,
+) -> np.ndarray:
+    """Place of the inbound line with the earliest median for each waiting line, -1 without one; ties by id."""
+    n_inbound = len(log_open)
+    median = _quantile_days(log_open, 0.5)
+    order = np.lexsort((np.arange(n_inbound), log_open[:, -1], median))
+    rank = np.empty(n_inbound, dtype=np.int64)
+    rank[order] = np.arange(n_inbound)
+    best_of_pool = np.full(n_pools, n_inbound)
+    shared = line_of_inbound < 0
+    np.minimum.at(best_of_pool, pool_of_inbound[shared], rank[shared])
+    best = best_of_pool[pool_of_line]
+    np.minimum.at(best, line_of_inbound[~shared], rank[~shared])
+    return np.append(order, -1)[best]
+
+
+def _quantile_days(log_open: np.ndarray, share: float) -> np.ndarray:
+    """First day by which goods have come with chance `share`; one day past the last if that is too far."""
+    has_come = -np.expm1(log_open) >= share - 1e-12
+    return np.where(has_come.any(axis=1), has_come.argmax(axis=1), log_open.shape[1])
+
+
+def _source_without_inbound(model: ArrivalModel, waiting: pd.DataFrame) -> np.ndarray:
+    source = "default wait" if model.kind == "assumed" else "fresh lead time"
+    return np.where(waiting["is_discontinued"].astype(bool).to_numpy(), "never", source)
+
+
+def _chance_not_come(
+    model: ArrivalModel, waiting: pd.DataFrame, source: np.ndarray, log_wait: np.ndarray, default_wait_days: int
+) -> np.ndarray:
+    """Curves of all lines, those without an inbound line filled by where their wait comes from."""
+    n_days = log_wait.shape[1] - 1
+    not_come = np.exp(log_wait)
+    fresh = source == "fresh lead time"
+    suppliers = _suppliers(waiting)[fresh]
+    not_come[fresh] = np.exp(model.lead.conditional(suppliers, np.zeros(len(suppliers)), n_days))
+    not_come[source == "default wait"] = np.arange(n_days + 1) < max(default_wait_days, 1)
+    return not_come

@@ -1,0 +1,103 @@
+"""LightGBM as this project uses it: same seeds, same order, same bytes; text files and JSON, nothing pickled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+
+from models.inputs import Inputs
+
+SAME_BYTES = {"deterministic": True, "force_row_wise": True, "num_threads": 2, "verbosity": -1}
+STOP_AFTER_ROUNDS = 30  # without improvement on the rows that validate
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """What a booster learns from; all arrays have one entry per row.
+
+    Parameters
+    ----------
+    values : (n_rows, n_inputs) from `Inputs.matrix`
+    target : what is to be predicted
+    weight : how many observed rows each row stands for
+    """
+
+    inputs: Inputs
+    values: np.ndarray
+    target: np.ndarray
+    weight: np.ndarray
+
+    def dataset(self, params: Mapping[str, Any]) -> lgb.Dataset:
+        """Put the rows into LightGBM's bins, once."""
+        data = lgb.Dataset(
+            self.values,
+            label=self.target,
+            weight=self.weight,
+            feature_name=list(self.inputs.columns),
+            categorical_feature=list(self.inputs.codes),
+            params={**SAME_BYTES, **params},
+            free_raw_data=False,
+        )
+        return data.construct()
+
+
+def best_rounds(
+    rows: TrainingRows, trains: np.ndarray, judges: np.ndarray, params: Mapping[str, Any], most: int
+) -> int:
+    """Choose the number of trees that predicts the later rows best, learned from the earlier ones only.
+
+    `trains` and `judges` are the places of the rows; the bins are those of all rows, since bin edges know no outcome.
+    """
+    data = rows.dataset(params)
+    stop = lgb.early_stopping(STOP_AFTER_ROUNDS, verbose=False)
+    booster = lgb.train(
+        {**SAME_BYTES, **params},
+        data.subset(np.sort(trains)),
+        num_boost_round=most,
+        valid_sets=[data.subset(np.sort(judges))],
+        callbacks=[stop],
+    )
+    return max(int(booster.best_iteration), 1)
+
+
+def boost(rows: TrainingRows, params: Mapping[str, Any], n_rounds: int) -> lgb.Booster:
+    """Train `n_rounds` trees on all rows."""
+    return lgb.train({**SAME_BYTES, **params}, rows.dataset(params), num_boost_round=n_rounds)
+
+
+def predict_rows(booster: lgb.Booster, inputs: Inputs, values: np.ndarray) -> np.ndarray:
+    """Predict, one number per row of `values`.
+
+    Raises
+    ------
+    ValueError
+        If the booster was trained on other columns, or on the same in another order: LightGBM would not notice.
+    """
+    if tuple(booster.feature_name()) != inputs.columns:
+        raise ValueError(
+            f"the booster reads {booster.feature_name()[:3]}... but the model's list begins {list(inputs.columns[:3])};"
+            " its files do not belong together: load the model again from one folder"
+        )
+    return np.asarray(booster.predict(values, num_threads=2))
+
+
+def save_files(folder: Path, saved: Mapping[str, Any], booster: lgb.Booster | None) -> None:
+    """Write model.json and, where there is one, booster.txt; the same model gives the same bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(saved, sort_keys=True, indent=1, allow_nan=False) + "\n"
+    (folder / "model.json").write_text(text, encoding="utf-8")
+    if booster is not None:
+        (folder / "booster.txt").write_text(booster.model_to_string(), encoding="utf-8")
+
+
+def load_files(folder: Path) -> tuple[dict[str, Any], lgb.Booster | None]:
+    """Undo `save_files`."""
+    saved = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    path = folder / "booster.txt"
+    return saved, lgb.Booster(model_str=path.read_text(encoding="utf-8")) if path.exists() else None

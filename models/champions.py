@@ -1,0 +1,98 @@
+"""The models that answer together each morning, and what they say about its open lines."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from models import arrival, cancellation, lifetime_value, next_order
+from models.report import Report
+
+
+@dataclass(frozen=True)
+class Question:
+    """One model: how it learns from its training rows and how it is judged on later ones."""
+
+    training: str  # "lines": past open lines; "accounts": past accounts; "inbound": dates told for inbound goods
+    fit: Callable[[pd.DataFrame, pd.Timestamp], Any]
+    evaluate: Callable[[pd.DataFrame, pd.Timestamp], Report]
+    load: Callable[[Path], Any]
+
+
+QUESTIONS: Mapping[str, Question] = MappingProxyType(
+    {
+        "cancellation-risk": Question(
+            "lines",
+            lambda rows, today: cancellation.fit(rows),
+            lambda rows, today: cancellation.evaluate(rows),
+            cancellation.CancellationModel.load,
+        ),
+        "lifetime-value": Question(
+            "accounts",
+            lambda rows, today: lifetime_value.fit(rows),
+            lambda rows, today: lifetime_value.evaluate(rows),
+            lifetime_value.LifetimeValueModel.load,
+        ),
+        "next-order": Question(
+            "accounts",
+            lambda rows, today: next_order.fit(rows),
+            lambda rows, today: next_order.evaluate(rows),
+            next_order.NextOrderModel.load,
+        ),
+        "arrival": Question("inbound", arrival.fit, arrival.evaluate, arrival.ArrivalModel.load),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What the models say about the open lines of one morning, in the order of those lines.
+
+    `survival` (n_lines, n_days + 1): chance that a line is still wanted u days on if nobody ships it.
+    `arrival` (n_lines, n_days + 2): chance that its next goods come in day u; the last column is later or never.
+    `receipts`: next_inbound_po_line_id and wait_source. `values`: lifetime_value (money over 365 days) and
+    p_no_order_365d, 0 and null for anonymous customers. `kinds`: which variant of each model answered.
+    """
+
+    survival: np.ndarray
+    arrival: np.ndarray
+    receipts: pd.DataFrame
+    values: pd.DataFrame
+    kinds: Mapping[str, str]
+
+
+def load(folders: Mapping[str, Path]) -> dict[str, Any]:
+    """The models in these folders, by name."""
+    return {name: question.load(folders[name]) for name, question in QUESTIONS.items()}
+
+
+def predict(
+    models: Mapping[str, Any], features: Mapping[str, pd.DataFrame], n_days: int, default_wait_days: int
+) -> Predictions:
+    """Answer every question for the open lines in `features["lines"]`."""
+    lines, accounts = features["lines"], features["accounts"]
+    # Without a line there is no day and nothing to wait for.
+    today = lines["cutoff_on"].iloc[0] if len(lines) else pd.Timestamp(0)
+    arrives, receipts = arrival.next_receipt(
+        models["arrival"], lines, features["inbound_dates"], today, n_days, default_wait_days
+    )
+    asked = accounts[accounts["account_id"].isin(lines["account_id"])].reset_index(drop=True)
+    values = pd.DataFrame(
+        {
+            "account_id": asked["account_id"],
+            "lifetime_value": lifetime_value.predict(models["lifetime-value"], asked),
+            "p_no_order_365d": next_order.predict(models["next-order"], asked),
+        }
+    )
+    values = lines[["account_id"]].merge(values, on="account_id", how="left").drop(columns="account_id")
+    return Predictions(
+        survival=cancellation.survival(models["cancellation-risk"], lines, n_days),
+        arrival=arrives,
+        receipts=receipts,
+        values=values.assign(lifetime_value=values["lifetime_value"].fillna(0.0)),
+        kinds={name: model.kind for name, model in models.items()},
+    )

@@ -1,0 +1,109 @@
+"""What a model says about itself: its settings, its figures with intervals, its plots and its limits in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+
+@dataclass(frozen=True)
+class Report:
+    """One evaluation of one model; `pipelines` shows it on MLflow's page.
+
+    Parameters
+    ----------
+    params : settings that were used, by name
+    metrics : figures by name; NAME_low and NAME_high beside NAME are its 90 % interval
+    figures : plots by name, built without pyplot, so that no window or global state is touched
+    notes : plain sentences about what was done, assumed or left out
+    """
+
+    params: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    figures: dict[str, Figure] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def calibration_plot(predicted: ArrayLike, observed: ArrayLike, title: str, n_bands: int = 10) -> Figure:
+    """Mean outcome against mean prediction in bands of equal size; on the diagonal they agree."""
+    predicted_mean, observed_mean = by_band(predicted, observed, n_bands)
+    figure, axes = _blank(title, "predicted mean", "observed mean")
+    top = max(float(np.max(predicted_mean, initial=0)), float(np.max(observed_mean, initial=0)))
+    axes.plot([0, top], [0, top], color="grey", linestyle=":")
+    axes.plot(predicted_mean, observed_mean, marker="o")
+    return figure
+
+
+def gain_plot(predicted: ArrayLike, outcome: ArrayLike, title: str) -> Figure:
+    """Share of all outcome held by the share of rows predicted highest."""
+    share_of_rows, share_of_outcome = gain_curve(predicted, outcome)
+    figure, axes = _blank(title, "share of rows, highest prediction first", "share of the outcome")
+    axes.plot([0, 1], [0, 1], color="grey", linestyle=":")
+    axes.plot(share_of_rows, share_of_outcome)
+    return figure
+
+
+def importance_plot(names: Sequence[str], gains: ArrayLike, title: str, n_shown: int = 20) -> Figure:
+    """Show inputs by the share of the improvement they brought, greatest on top."""
+    share = np.asarray(gains, dtype=float)
+    share = share / max(float(share.sum()), 1e-12)
+    shown = np.lexsort((np.asarray(names, dtype=str), -share))[:n_shown][::-1]
+    figure, axes = _blank(title, "share of the improvement", "")
+    axes.barh([names[i] for i in shown], share[shown])
+    figure.subplots_adjust(left=0.35)
+    return figure
+
+
+def hazard_plot(days_late: ArrayLike, predicted: ArrayLike, observed: ArrayLike, weight: ArrayLike) -> Figure:
+    """Chance of cancelling per day by days past the promise, predicted and observed, in bands of a week."""
+    late, chance, event, mass = (np.asarray(a, dtype=float) for a in (days_late, predicted, observed, weight))
+    known = np.isfinite(late)
+    week = np.clip(np.floor(late[known] / 7), -6, 12).astype(int) + 6
+    total = np.maximum(np.bincount(week, mass[known], minlength=19), 1e-12)
+    middle_days = 7 * (np.arange(19) - 6) + 3.5
+    figure, axes = _blank("Cancelling by days past the promise", "days past the promise", "chance per day")
+    for label, values in (("predicted", chance), ("observed", event)):
+        rate = np.bincount(week, (values * mass)[known], minlength=19) / total
+        seen = total > 1e-9
+        axes.plot(middle_days[seen], rate[seen], marker="o", label=label)
+    axes.legend()
+    return figure
+
+
+def by_band(predicted: ArrayLike, observed: ArrayLike, n_bands: int = 10) -> tuple[np.ndarray, np.ndarray]:
+    """Mean prediction and mean outcome in bands of equal size, ordered by prediction.
+
+    >>> by_band([1, 2, 3, 4], [0, 2, 3, 5], n_bands=2)
+    (array([1.5, 3.5]), array([1., 4.]))
+    """
+    prediction, outcome = np.asarray(predicted, dtype=float), np.asarray(observed, dtype=float)
+    order = np.argsort(prediction, kind="stable")
+    bands = [band for band in np.array_split(order, n_bands) if len(band)]
+    return np.array([prediction[b].mean() for b in bands]), np.array([outcome[b].mean() for b in bands])
+
+
+def gain_curve(predicted: ArrayLike, outcome: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Shares of rows and of outcome, from (0, 0) to (1, 1), highest prediction first.
+
+    >>> gain_curve([3, 1], [9, 1])
+    (array([0. , 0.5, 1. ]), array([0. , 0.9, 1. ]))
+    """
+    prediction, value = np.asarray(predicted, dtype=float), np.asarray(outcome, dtype=float)
+    running = np.concatenate([[0.0], np.cumsum(value[np.argsort(-prediction, kind="stable")])])
+    total = running[-1] if running[-1] != 0 else 1.0
+    return np.arange(len(running)) / max(len(value), 1), running / total
+
+
+def _blank(title: str, x_label: str, y_label: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(6, 4))
+    axes = figure.subplots()
+    axes.set_title(title)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    return figure, axes

@@ -1,0 +1,48 @@
+"""The jobs as plain functions: each is the picture of what it does and runs without any server."""
+
+from datetime import datetime
+from pathlib import Path
+
+from erp.known import check
+from erp.laws import Findings
+from erp.site import Site
+from pipelines.steps import champions, features_of, known_facts, open_morning, publish_queue, serving, train_on
+
+
+def look(site: Site, as_of: datetime) -> Findings:
+    """What the tables hold as of T, in law and out of it; nothing is kept."""
+    return check(site, as_of)
+
+
+def build(site: Site, as_of: datetime) -> Path:
+    """Read the tables, judge them, and build the features as of T."""
+    with open_morning(site, as_of) as run:
+        facts = known_facts(run, site)
+        features_of(run, facts)
+        return run.folder
+
+
+def train(site: Site, as_of: datetime) -> dict[str, str]:
+    """Train every model on the facts known at T and make it champion from T on."""
+    with open_morning(site, as_of) as run:
+        facts = known_facts(run, site)
+        features = features_of(run, facts)
+        versions = train_on(run, facts, features)
+        return {name: version.version_hash for name, version in versions.items()}
+
+
+def score(site: Site, as_of: datetime) -> Path:
+    """Rank every open back-ordered line as of T with the models that serve T, and publish the queue's files."""
+    with open_morning(site, as_of) as run:
+        facts = known_facts(run, site)
+        features = features_of(run, facts)
+        return publish_queue(run, facts, features, serving(run))
+
+
+def morning(site: Site, as_of: datetime) -> Path:
+    """The main job: check, features, train if no model serves T, score, give out the goods, publish."""
+    with open_morning(site, as_of) as run:
+        facts = known_facts(run, site)
+        features = features_of(run, facts)
+        versions = champions(run.ledger, as_of) or train_on(run, facts, features)
+        return publish_queue(run, facts, features, versions)

@@ -1,0 +1,172 @@
+"""The steps that the jobs are made of; each keeps its output in the run's folder, so that a run resumes where it stopped."""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+
+from decisions.fulfilment_queue import RunFacts
+from decisions.morning import Decision, decide
+from decisions.policy import Policy
+from erp.fingerprint import code_version, fingerprint
+from erp.known import Facts, LastRun, gather, local_day
+from erp.ledger import Ledger, LedgerError, ModelVersion, PublishedRun, lock_store
+from erp.queue_files import read_manifest, write_queue
+from erp.runs import Run, open_run
+from erp.site import Site
+from erp.source import open_folder
+from features.feature_tables import read_features, write_features_now
+from features.samples import account_samples, cancellation_samples
+from models.champions import QUESTIONS, load, predict
+from pipelines.tracking import read_report, track_scoring, track_training
+
+_log = logging.getLogger("backorder")
+
+
+@contextmanager
+def open_morning(site: Site, as_of: datetime) -> Iterator[Run]:
+    """Hold the store, and open the run of this as_of for exactly these files, settings and code."""
+    source = open_folder(site.data)
+    policy = Policy.from_table(site.policy)
+    files = [(path.relative_to(source.folder).as_posix(), path) for path in sorted(source.folder.rglob("*.*"))]
+    key = fingerprint([files, site.reading(), policy, code_version()])
+    with lock_store(Path(site.store)), open_run(Path(site.store), as_of, key) as run:
+        run.note(policy=fingerprint(policy), code=code_version())
+        yield run
+
+
+def known_facts(run: Run, site: Site) -> Facts:
+    """The facts known at the run's T, judged by the contract."""
+    _log.info("reading and judging the tables in %s as of %s", site.data, run.as_of)
+    last = run.ledger.last_run()
+    seen = LastRun(_naive(last.as_of), last.counts) if last else None
+    facts = Facts(run.keep_folder("facts", gather, site, run.as_of, seen), run.as_of, site)
+    run.note(facts=facts.fingerprint)
+    run.note_counts(facts.day_counts)
+    return facts
+
+
+def features_of(run: Run, facts: Facts) -> dict[str, pd.DataFrame]:
+    """The feature tables as of the run's T."""
+    _log.info("building features")
+    features = read_features(run.keep_folder("features", write_features_now, facts))
+    run.reach("planned")
+    return features
+
+
+def champions(ledger: Ledger, as_of: datetime) -> dict[str, ModelVersion]:
+    """The models that serve T by the ledger; empty if any is missing."""
+    found = {name: ledger.champion(name, as_of) for name in QUESTIONS}
+    return {name: version for name, version in found.items() if version} if all(found.values()) else {}
+
+
+def serving(run: Run) -> dict[str, ModelVersion]:
+    """The models that serve T.
+
+    Raises
+    ------
+    LedgerError
+        If none was promoted for T or before.
+    """
+    if versions := champions(run.ledger, run.as_of):
+        return versions
+    raise LedgerError(f"no models serve {run.as_of}; train some with `backorder train`, or use `backorder run`")
+
+
+def train_on(run: Run, facts: Facts, features: Mapping[str, pd.DataFrame]) -> dict[str, ModelVersion]:
+    """Fit and judge every model on the facts known at T, and make them champions from T on."""
+    _log.info("looking back at past mornings")
+    rows = {
+        "lines": run.keep("line_samples", cancellation_samples, facts),
+        "accounts": run.keep("account_samples", account_samples, facts),
+        "inbound": features["inbound_dates"],
+    }
+    today = pd.Timestamp(local_day(run.as_of, facts.site))
+    reports = {}
+    for name, question in QUESTIONS.items():
+        table = rows[question.training]
+        _log.info("training %s on %d rows", name, len(table))
+        folder = run.keep_folder(f"model-{name}", _fit, name, table, today)
+        reports[name] = run.keep_folder(f"report-{name}", _evaluate, name, table, today)
+        version, home = run.ledger.adopt_model(name, folder)
+        run.ledger.promote(name, version, home, run.as_of, run.as_of, read_report(reports[name])["metrics"])
+    versions = champions(run.ledger, run.as_of)
+    track_training(Path(facts.site.store), versions, reports, _tags(run, facts))
+    return versions
+
+
+def _fit(folder: Path, name: str, rows: pd.DataFrame, today: pd.Timestamp) -> None:
+    QUESTIONS[name].fit(rows, today).save(folder)
+
+
+def _evaluate(folder: Path, name: str, rows: pd.DataFrame, today: pd.Timestamp) -> None:
+    report = QUESTIONS[name].evaluate(rows, today)
+    said = {"params": report.params, "metrics": report.metrics, "notes": report.notes}
+    (folder / "report.json").write_text(json.dumps(said, indent=1, sort_keys=True, default=str), encoding="utf-8")
+    for title, figure in sorted(report.figures.items()):
+        figure.savefig(folder / f"{title}.png", dpi=110, metadata={"Software": None})
+
+
+def publish_queue(
+    run: Run, facts: Facts, features: Mapping[str, pd.DataFrame], versions: Mapping[str, ModelVersion]
+) -> Path:
+    """Score the open lines, give out the goods, and publish the queue's files."""
+    site, policy = facts.site, Policy.from_table(facts.site.policy)
+    previous = run.ledger.last_published(run.as_of)
+    hashes = {name: version.version_hash for name, version in sorted(versions.items())}
+    ran = RunFacts(
+        run_id=fingerprint(
+            [run.as_of, facts.fingerprint, policy, hashes, code_version(), previous.run_id if previous else None]
+        ),
+        as_of=run.as_of,
+        currency=site.currency,
+        model_changed=previous is not None and _models_of(previous) != hashes,
+    )
+    _log.info("scoring %d open back-ordered lines", len(features["lines"]))
+    models = load({name: version.folder for name, version in versions.items()})
+    predictions = predict(models, features, policy.horizon_days, policy.default_wait_days)
+    decision = decide(features, predictions, _queue_of(previous), ran, policy)
+    run.reach("scored")
+    run.note(models=hashes)
+    folder = run.keep_folder("queue", _write, decision, facts, ran, hashes)
+    run.publish(folder, Path(site.out))
+    _log.info("published %d lines in %s", len(decision.queue), site.out)
+    track_scoring(Path(site.store), decision, folder, _tags(run, facts) | {"run_id": ran.run_id})
+    return Path(site.out)
+
+
+def _write(folder: Path, decision: Decision, facts: Facts, ran: RunFacts, hashes: Mapping[str, str]) -> None:
+    said = {
+        "run_id": ran.run_id,
+        "as_of": ran.as_of,
+        "models": dict(hashes),
+        "facts": facts.fingerprint,
+        "code": code_version(),
+        "currency": ran.currency,
+        "allocation": asdict(decision.certificate),
+    }
+    write_queue(folder, decision.queue, facts.rejected, facts.not_ranked, said)
+
+
+def _models_of(published: PublishedRun) -> dict[str, str]:
+    models: dict[str, str] = read_manifest(published.queue.parent)["models"]
+    return models
+
+
+def _queue_of(published: PublishedRun | None) -> pd.DataFrame | None:
+    return pd.read_parquet(published.queue) if published else None
+
+
+def _tags(run: Run, facts: Facts) -> dict[str, str]:
+    """What every tracked run says about where it comes from."""
+    policy = fingerprint(Policy.from_table(facts.site.policy))
+    return {"as_of": run.as_of.isoformat(), "facts": facts.fingerprint, "policy": policy, "code": code_version()}
+
+
+def _naive(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(tzinfo=None)

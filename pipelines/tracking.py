@@ -1,0 +1,131 @@
+"""What MLflow shows: one run per trained model and per published queue. It is a view: the files and the ledger are the truth.
+
+MLflow is imported only here and only when there is something to log. If it does not take a run, that is said and the
+job goes on: the queue never depends on it.
+"""
+
+import json
+import logging
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+
+from decisions.morning import Decision
+from erp.ledger import ModelVersion
+
+_log = logging.getLogger("backorder")
+# Set before MLflow is imported: no telemetry, and no model that is a pickle.
+_MLFLOW_SETTINGS = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+
+
+def tracking_uri(store: Path) -> str:
+    """Where MLflow keeps this store's runs: its own database, unless MLFLOW_TRACKING_URI names a server."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{store.resolve() / 'mlflow.db'}"
+
+
+def _as_a_view(log: Callable[..., None]) -> Callable[..., None]:
+    @wraps(log)
+    def logged(*args: Any) -> None:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # MLflow's own deprecations are not the planner's business
+                log(*args)
+        except Exception as error:  # whatever MLflow, its database or its server raises: said, and the job goes on
+            _log.warning("MLflow did not take this run (%s); files and ledger are complete", str(error).splitlines()[0])
+
+    return logged
+
+
+def read_report(folder: Path) -> dict[str, Any]:
+    """A model's report as kept by its training: params, metrics, notes."""
+    report: dict[str, Any] = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    return report
+
+
+@_as_a_view
+def track_training(
+    store: Path, versions: Mapping[str, ModelVersion], reports: Mapping[str, Path], tags: Mapping[str, str]
+) -> None:
+    """One MLflow run per model: parameters, time-ordered figures, plots; the champion registered under its alias."""
+    mlflow = _mlflow(store)
+    for name, version in versions.items():
+        report = read_report(reports[name])
+        mlflow.set_experiment(experiment_id=_experiment(mlflow, store, name))
+        with mlflow.start_run(run_name=f"{name} as of {tags['as_of']}"):
+            mlflow.set_tags(dict(tags) | {"version": version.version_hash})
+            mlflow.log_params({key: str(value)[:500] for key, value in report["params"].items()})
+            mlflow.log_metrics(report["metrics"])
+            mlflow.log_text("\n".join(report["notes"]), "notes.txt")
+            for figure in sorted(reports[name].glob("*.png")):
+                mlflow.log_artifact(str(figure), "plots")
+            mlflow.log_artifacts(str(version.folder), "model-files")
+            _register(mlflow, name, version)
+
+
+@_as_a_view
+def track_scoring(store: Path, decision: Decision, folder: Path, tags: Mapping[str, str]) -> None:
+    """One MLflow run per published queue: its money, its bound, its files' manifest."""
+    mlflow = _mlflow(store)
+    mlflow.set_experiment(experiment_id=_experiment(mlflow, store, "fulfilment-queue"))
+    with mlflow.start_run(run_name=f"queue as of {tags['as_of']}"):
+        mlflow.set_tags(dict(tags))
+        queue, certificate = decision.queue, decision.certificate
+        waits = queue["action"].isin(["wait", "hold"])
+        mlflow.log_metrics(
+            {
+                "n_lines": len(queue),
+                "n_shipping": int((queue["ship_now_quantity"] > 0).sum()),
+                "money_waiting": float(queue.loc[waits, "loss_if_waits"].sum()),
+                "money_saved": certificate.value,
+                "money_bound": certificate.bound,
+                "money_gap": certificate.gap,
+            }
+        )
+        mlflow.log_artifact(str(folder / "manifest.json"))
+
+
+def _mlflow(store: Path) -> Any:
+    os.environ.update(_MLFLOW_SETTINGS)
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    import mlflow  # seconds to import; only where something is logged
+
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    mlflow.set_tracking_uri(tracking_uri(store))
+    return mlflow
+
+
+def _experiment(mlflow: Any, store: Path, name: str) -> str:
+    """The experiment's id; its artifacts lie in the store, not in the working folder."""
+    if found := mlflow.get_experiment_by_name(name):
+        return str(found.experiment_id)
+    local = tracking_uri(store).startswith("sqlite:")
+    place = (store.resolve() / "mlartifacts" / name).as_uri() if local else None
+    return str(mlflow.create_experiment(name, artifact_location=place))
+
+
+def _register(mlflow: Any, name: str, version: ModelVersion) -> None:
+    """Register the champion's booster; a version without one (pooled, assumed, arrival) is its JSON beside the run."""
+    boosters = sorted(version.folder.glob("*.txt"))
+    if not boosters:
+        return
+    import lightgbm
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    booster = lightgbm.Booster(model_file=str(boosters[0]))
+    columns = Schema([ColSpec("double", column, required=False) for column in booster.feature_name()])
+    logged = mlflow.lightgbm.log_model(
+        booster,
+        name="booster",
+        signature=ModelSignature(inputs=columns, outputs=Schema([ColSpec("double")])),
+        # Named, because inferring them would start a second process for half a minute.
+        pip_requirements=[f"lightgbm=={lightgbm.__version__}"],
+        registered_model_name=name,
+    )
+    client = mlflow.MlflowClient()
+    client.set_registered_model_alias(name, "champion", logged.registered_model_version)
+    client.set_model_version_tag(name, logged.registered_model_version, "version", version.version_hash)

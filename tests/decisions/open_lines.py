@@ -1,0 +1,74 @@
+"""Open lines for the decision tests: every column with a plain default, so that a test names only what it is about."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+DUE = np.datetime64("2026-01-05", "s")
+TODAY = np.datetime64("2026-01-15", "s")
+NO_DAY = np.datetime64("NaT", "s")
+
+DEFAULTS: dict[str, Any] = {
+    "customer_id": "c",
+    "account_id": "c",
+    "product_id": "p",
+    "warehouse_id": "w",
+    "ship_group": None,
+    "customer_reference": None,
+    "customer_name": None,
+    "product_name": None,
+    "owner": None,
+    "segment": None,
+    "credit_hold": False,
+    "contact_allowed": True,
+    "is_discontinued": False,
+    "cutoff_on": TODAY,
+    "ordered_at": np.datetime64("2026-01-05T10:00:00", "us"),
+    "due_on": DUE,
+    "requested_on": NO_DAY,
+    "promised_on": NO_DAY,
+    "latest_promised_on": NO_DAY,
+    "promise_told_on": NO_DAY,
+    "waited_days": 10,
+    "days_late": np.nan,
+    "open_quantity": 1.0,
+    "quantity_step": 1.0,
+    "may_split": False,
+    "line_value": 100.0,
+    "line_margin": 40.0,
+    "paid_share": 1.0,
+    "lifetime_value": 0.0,
+    "p_no_order_365d": 0.2,
+    "loss_if_waits": 10.0,
+    "override": None,
+    "override_quantity": np.nan,
+    "override_who": None,
+    "override_why": None,
+    "assumed": None,
+}
+
+
+def open_lines(n_lines: int, **columns: Any) -> pd.DataFrame:
+    """`n_lines` lines L0, L1, ... of their own orders and roots; `columns` replace the defaults."""
+    ids = [f"L{i}" for i in range(n_lines)]
+    values = {"order_line_id": ids, "order_id": ids, "root_id": ids, **DEFAULTS, **columns}
+    return pd.DataFrame(values, index=range(n_lines))
+
+
+def pools(*goods: float) -> pd.DataFrame:
+    """Goods of product p, p1, p2, ... in warehouse w."""
+    names = ["p", *(f"p{i}" for i in range(1, len(goods)))]
+    return pd.DataFrame({"product_id": names, "warehouse_id": "w", "available_now": np.array(goods, dtype=float)})
+
+
+def wanted_at_daily_hazard(*hazards: float, n_days: int = 180) -> np.ndarray:
+    """Survival curves with a constant chance of cancelling each day."""
+    return (1 - np.array(hazards))[:, None] ** np.arange(n_days + 1)
+
+
+def surely_on_day(*days: int, n_days: int = 180) -> np.ndarray:
+    """Arrivals that are certain; n_days + 1 stands for never."""
+    arrival = np.zeros((len(days), n_days + 2))
+    arrival[np.arange(len(days)), days] = 1
+    return arrival

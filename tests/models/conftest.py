@@ -1,0 +1,136 @@
+"""Invented waiting lines, accounts and inbound lines whose true chances are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from models import account_panel, cancellation
+
+LATE_HAZARD, EARLY_HAZARD = 0.04, 0.008  # true chance of cancelling per day past the promise and before it
+TODAY = pd.Timestamp("2026-06-01").as_unit("s")
+
+
+def days_before(day: pd.Timestamp, n_days: np.ndarray) -> pd.Series:
+    return pd.Series((day - pd.to_timedelta(n_days, unit="D")).astype("datetime64[s]"))
+
+
+def waiting_samples(n_lines: int, seed: int = 0, ship_chance: float = 0.03, scale: float = 1.0) -> pd.DataFrame:
+    """Lines watched for up to 60 days; customers cancel at `true_hazard`, planners ship at `ship_chance` a day."""
+    draw = np.random.default_rng(seed)
+    frame = pd.DataFrame({name: np.full(n_lines, np.nan) for name in cancellation.NUMERIC})
+    for name in cancellation.TEXT:
+        frame[name] = pd.Series(draw.choice(["a", "b"], n_lines), dtype="str")
+    frame["order_line_id"] = [f"L{i:06d}" for i in range(n_lines)]
+    frame["customer_id"] = pd.Series([f"C{i:04d}" for i in draw.integers(0, n_lines // 4 + 1, n_lines)], dtype="str")
+    frame["waited_days"] = draw.integers(0, 40, n_lines).astype(float)
+    frame["days_late"] = frame["waited_days"] - draw.integers(5, 45, n_lines)
+    frame["line_value"] = draw.lognormal(5, 1, n_lines)
+    frame["cutoff_on"] = days_before(TODAY, draw.integers(60, 400, n_lines))
+    day = np.arange(1, 61)
+    hazard = scale * true_hazard(frame, day)
+    cancels, ships = draw.random(hazard.shape) < hazard, draw.random(hazard.shape) < ship_chance
+    cancelled = np.where(cancels.any(axis=1), cancels.argmax(axis=1) + 1.0, np.inf)
+    closed = np.where(ships.any(axis=1), ships.argmax(axis=1) + 1.0, np.inf)
+    frame["cancelled_day"] = np.where(cancelled <= closed, cancelled, np.nan)
+    frame["closed_day"] = np.where(closed < cancelled, closed, np.nan)
+    frame[["cancelled_day", "closed_day"]] = frame[["cancelled_day", "closed_day"]].replace(np.inf, np.nan)
+    frame["observed_days"] = 60
+    return frame
+
+
+def true_hazard(lines: pd.DataFrame, day: np.ndarray) -> np.ndarray:
+    """Chance of cancelling on each day, (n_lines, n_days): jumps at the promise, half for segment b."""
+    late = lines["days_late"].to_numpy()[:, None] + day[None, :] - 1 > 0
+    factor = np.where(lines["segment"] == "b", 0.5, 1.0)[:, None]
+    return np.where(late, LATE_HAZARD, EARLY_HAZARD) * factor
+
+
+def account_samples(n_accounts: int, n_cutoffs: int = 4, seed: int = 0, horizon_days: int = 365) -> pd.DataFrame:
+    """Accounts that order by chance at a rate of their own, cut off every half year."""
+    draw = np.random.default_rng(seed)
+    yearly, margin = draw.gamma(0.6, 4.0, n_accounts), draw.lognormal(3, 0.6, n_accounts)
+    parts = []
+    for place in range(n_cutoffs):
+        part = pd.DataFrame({name: np.full(n_accounts, np.nan) for name in account_panel.NUMERIC})
+        for name in account_panel.TEXT:
+            part[name] = pd.Series(draw.choice(["a", "b"], n_accounts), dtype="str")
+        part["account_id"] = [f"A{i:05d}" for i in range(n_accounts)]
+        part["cutoff_on"] = pd.Timestamp("2023-01-01").as_unit("s") + pd.Timedelta(days=182 * place)
+        part["tenure_days"] = draw.integers(100, 900, n_accounts).astype(float)
+        part["n_orders_365d"] = draw.poisson(yearly).astype(float)
+        part["margin_365d"] = part["n_orders_365d"] * margin
+        part["mean_order_amount"] = margin
+        part["recency_days"] = np.minimum(draw.exponential(365 / (yearly + 0.1)), part["tenure_days"])
+        part["next_n_orders"] = draw.poisson(yearly * horizon_days / 365)
+        part["next_margin"] = part["next_n_orders"] * margin * draw.lognormal(0, 0.2, n_accounts)
+        part["horizon_days"] = horizon_days
+        part["true_chance"], part["true_value"] = np.exp(-yearly * horizon_days / 365), yearly * margin
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def inbound_lines(n_lines: int, seed: int = 0, mean_delay_days: float = 5.0, history_days: int = 600) -> pd.DataFrame:
+    """Ordered at any time before `TODAY`, told for 30 days later, late by an exponential delay; one date told each."""
+    draw = np.random.default_rng(seed)
+    age = draw.integers(1, history_days, n_lines)
+    delay = np.floor(draw.exponential(mean_delay_days, n_lines)).astype(int)
+    came = age > 30 + delay
+    frame = pd.DataFrame(
+        {
+            "po_line_id": [f"P{i:05d}" for i in range(n_lines)],
+            "supplier_id": pd.Series(draw.choice(["S1", "S2"], n_lines), dtype="str"),
+            "product_id": pd.Series([f"K{i}" for i in draw.integers(0, 20, n_lines)], dtype="str"),
+            "warehouse_id": pd.Series(["W"] * n_lines, dtype="str"),
+            "for_order_line_id": pd.Series([None] * n_lines, dtype="str"),
+            "told_on": days_before(TODAY, age),
+            "ordered_on": days_before(TODAY, age),
+            "expected_on": days_before(TODAY, age - 30),
+            "first_received_on": days_before(TODAY, age - 30 - delay).where(came),
+            "quantity": 5.0,
+            "received_quantity": np.where(came, 5.0, 0.0),
+            "is_latest": True,
+        }
+    )
+    return frame
+
+
+@pytest.fixture(scope="session")
+def samples() -> pd.DataFrame:
+    return waiting_samples(6000)
+
+
+@pytest.fixture(scope="session")
+def boosted(samples: pd.DataFrame) -> cancellation.CancellationModel:
+    return cancellation.fit(samples)
+
+
+@pytest.fixture(scope="session")
+def panel() -> pd.DataFrame:
+    return account_samples(1200)
+
+
+@pytest.fixture
+def make_samples():
+    return waiting_samples
+
+
+@pytest.fixture
+def make_panel():
+    return account_samples
+
+
+@pytest.fixture
+def make_inbound():
+    return inbound_lines
+
+
+@pytest.fixture
+def hazard_of():
+    return true_hazard
+
+
+@pytest.fixture
+def today() -> pd.Timestamp:
+    return TODAY
