@@ -176,8 +176,7 @@ def _needs_care(wishes: Wishes, given: Floats) -> Flags:
     claims = wishes.claims
     is_cut = (given > 0) & (given < claims.quantity)
     off_step = claims.is_whole | (given % claims.step != 0)
-    # A running sum over all pools carries whole units exactly and fractions not quite: those go pool by pool.
-    care: Flags = (is_cut & off_step) | (claims.quantity % 1 != 0)
+    care: Flags = is_cut & off_step
     return care
 
 

@@ -1,12 +1,9 @@
 """One plain sentence per line: what happens to it, why, and what it costs."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import pandas as pd
-
-# An open line as a named tuple: pandas has no type that names a frame's columns.
-Line = Any
 
 TERMS = {
     "loss_cancel": "this order",
@@ -14,6 +11,28 @@ TERMS = {
     "loss_service": "late penalties",
     "loss_later_goods": "goods of later receipts",
 }
+
+
+class Line(NamedTuple):
+    """What a sentence says about an open line; texts may be null (None or NaN)."""
+
+    action: str
+    loss_if_waits: float  # money, as its terms
+    loss_cancel: float
+    loss_future_orders: float
+    loss_service: float
+    loss_later_goods: float
+    wait_days: float  # median to the next receipt, NaN beyond the horizon
+    wait_source: str  # inbound, fresh lead time, default wait
+    open_quantity: float
+    ship_now_quantity: float
+    available_now: float
+    may_split: bool
+    ship_group: object
+    override: object
+    override_who: object
+    override_why: object
+    served_price: float  # least money per unit lost among the pool's unpinned lines that got goods; NaN if none did
 
 
 @dataclass(frozen=True)
@@ -26,18 +45,9 @@ class Wording:
 
 
 def reasons(lines: pd.DataFrame, wording: Wording) -> pd.Series:
-    """Say in one sentence per line why it ships, waits or is held; indexed like lines.
-
-    Parameters
-    ----------
-    lines : action, loss_if_waits and its terms (money), wait_days (median to the next receipt, NaN beyond the horizon),
-        wait_source, open_quantity, ship_now_quantity, available_now, may_split, ship_group, credit_hold, override,
-        override_who, override_why, served_price (least money per unit lost among the pool's unpinned lines that got
-        goods; NaN if there is none)
-    wording : currency, and the days named in the sentences
-    """
-    sentences = [_sentence(line, wording) for line in lines.itertuples(index=False)]
-    return pd.Series(sentences, index=lines.index, dtype="str", name="reason")
+    """Say in one sentence per line why it ships, waits or is held; indexed like lines, which have Line's columns."""
+    rows = map(Line, *(lines[name].tolist() for name in Line._fields))
+    return pd.Series([_sentence(line, wording) for line in rows], index=lines.index, dtype="str", name="reason")
 
 
 def _sentence(line: Line, wording: Wording) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 
 from erp.contract import TABLES, ContractError
-from erp.site import Site, utc_moment
+from erp.settings import Site, utc_moment
 
 # If one of these lags the run stops; others are only said.
 MUST_BE_FRESH = ("shipments", "cancellations", "stock")

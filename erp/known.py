@@ -1,7 +1,7 @@
-"""The facts known at T: read, judged by the contract's laws, kept with their versions, and shown as of any earlier moment.
+"""The facts known at T: read, judged by the contract's laws, kept with their versions, shown as of any earlier moment.
 
-`gather` writes one Parquet file per table into a folder: every version known at T, sorted, so that equal facts give equal
-bytes however the rows were ordered or split. `Facts.connect` opens them, and `show` makes the `known_*` views as of a
+`gather` writes one Parquet file per table into a folder: every version known at T, sorted, so that equal facts give
+equal bytes however the rows were ordered or split. `Facts.connect` opens them, and `show` makes the `known_*` views as of a
 moment; features read nothing else and so cannot see what came later.
 """
 
@@ -22,7 +22,7 @@ from erp.contract import SWITCHES_OFF, TABLES, ContractError
 from erp.fingerprint import fingerprint
 from erp.freshness import DayCounts, day_counts, lagging, lost_rows, read_extract
 from erp.laws import Findings, judge
-from erp.site import Site
+from erp.settings import Site
 from erp.source import open_folder, stage
 
 # One thread: sums of floats then add up in one order, and equal facts give equal bytes.

@@ -14,7 +14,7 @@ import pandera.errors
 import pandera.pandas as pa
 
 from erp.contract import OPTIONAL_PARENTS, TABLES, Table
-from erp.site import Site
+from erp.settings import Site
 
 # Facts without a time of their own count as known from the start.
 ALWAYS = "timestamp '1900-01-01'"

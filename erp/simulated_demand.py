@@ -100,6 +100,18 @@ def orders_of_day(shape: CompanyShape, customers: Customers, calendar: Calendar,
     return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
 
 
+def _money(products: Products, product: Ints, discount: Floats) -> Columns:
+    list_price = products.list_price[product]
+    unit_price = np.maximum(np.round(list_price * (1.0 - discount), 2), 0.01)
+    return {"list_price": list_price, "unit_price": unit_price, "unit_cost": products.unit_cost[product]}
+
+
+def _untold(n: int) -> Columns:
+    # A date is told once the day's shelf has been given out.
+    nowhere = np.full(n, np.nan)
+    return {"promised_day": nowhere, "latest_promised_day": nowhere.copy(), "n_slips": np.zeros(n, dtype=np.int64)}
+
+
 def lines_of(
     shape: CompanyShape, customers: Customers, products: Products, assortment: Assortment, orders: Columns
 ) -> Columns:
@@ -128,18 +140,13 @@ def lines_of(
         "ordered_second": second,
         "quantity": quantity,
         "open": quantity.copy(),
-        "list_price": products.list_price[product],
-        "unit_price": np.maximum(np.round(products.list_price[product] * (1.0 - discount), 2), 0.01),
-        "unit_cost": products.unit_cost[product],
         "requested_day": requested,
         "due_day": np.where(requested >= 0, requested, day),
-        "promised_day": np.full(len(key), np.nan),
-        "latest_promised_day": np.full(len(key), np.nan),
-        "n_slips": np.zeros(len(key), dtype=np.int64),
         "may_split": uniform(seed, Stream.ORDER, who, number, 4)[which] < 0.35,
         "channel": np.where(u[3] < 0.9, customers.channel[customer], 1 + (customers.channel[customer] > 0)),
         "patience": own + 0.25 * normal(seed, Stream.LINE, key, 10),
     }
+    lines |= _money(products, product, discount) | _untold(len(key))
     kept = np.argsort(second, kind="stable")
     kept = kept[day[kept] <= products.ends_day[product[kept]]]
     return {name: values[kept] for name, values in lines.items()}

@@ -327,7 +327,7 @@ def _returns(company: "Company", shipments: Columns) -> pd.DataFrame:
 
 
 def value_frame(company: "Company", alive: Bools) -> pd.DataFrame:
-    """One row per customer so far, sorted: account_id, is_alive, value_amount."""
+    """One row per customer so far, sorted: customer_id, account_id, is_alive, value_amount."""
     true = company.customers
     ids = np.flatnonzero(true.created_day[: true.n_known] < company.day)
     return pd.DataFrame(

@@ -96,7 +96,7 @@ def season(day: Floats | Ints | int) -> Floats:
 
 
 def _bounded_lognormal(z: Floats, median: float, spread: float, low: float, high: float) -> Floats:
-    return np.asarray(np.clip(median * np.exp(spread * z), low, high))
+    return np.asarray(np.clip(median * np.exp(spread * z), low, high), dtype=np.float64)
 
 
 def draw_products(shape: CompanyShape) -> Products:
@@ -130,7 +130,7 @@ def _arrivals(shape: CompanyShape, n_known: int, u: Floats) -> Floats:
     per_history = max(shape.n_customers - n_before, 1)
     turn = (np.arange(n_after) + u[n_before:n_known]) / per_history
     during = shape.n_days * (np.sqrt(1.0 + 1.25 * turn) - 1.0) / 0.5
-    return np.r_[np.sort(-1100.0 * u[:n_before]), np.sort(during)]
+    return np.concatenate([np.sort(-1100.0 * u[:n_before]), np.sort(during)])
 
 
 def _stays(shape: CompanyShape, created: Floats, u: list[Floats], z: Floats) -> tuple[Floats, Floats]:
@@ -184,6 +184,13 @@ def _weighted(products: Products, weight: Floats, size_factor: Floats) -> tuple[
     return money(products.list_price), money(products.unit_cost)
 
 
+def _guest_gap_days(shape: CompanyShape, n_guests: int, n_lines: float) -> float:
+    """Gap between the orders of one anonymous stream, so that together they make up the anonymous share."""
+    # One known customer's order in six is never placed, because it was lost by waiting (measured at the defaults).
+    n_anonymous = n_lines * 5.0 / 6.0 * shape.anonymous_share / (1.0 - shape.anonymous_share)
+    return shape.n_days * n_guests * (1.0 + GUEST_FURTHER_LINES) / n_anonymous
+
+
 def draw_customers(shape: CompanyShape, products: Products) -> Customers:
     """Return customers whose value, stay and patience show only weakly in segment, channel, class and discount."""
     n_future = int(np.ceil(1.05 * shape.n_customers * FUTURE_DAYS / shape.n_days))
@@ -196,13 +203,10 @@ def draw_customers(shape: CompanyShape, products: Products) -> Customers:
     leaves, hazard = _stays(shape, created, u[1:3], z[4])
     gap = _bounded_lognormal(-z[0], shape.median_gap_days, shape.gap_spread, 4.0, 2000.0)
     further = shape.mean_further_lines * np.exp(0.5 * z[1] - 0.125)
-    present = np.clip(leaves, 0, shape.n_days) - np.clip(created, 0, shape.n_days)
-    n_orders = np.maximum(present, 0.0) / gap + ((created >= 0) & (created < shape.n_days))
-    # One order in six is never placed, because its customer was lost by waiting (measured at the default parameters).
-    n_lines = np.where(is_guest, 0.0, n_orders * (1.0 + further)).sum() * 5.0 / 6.0
-    # The guests' streams together make up the anonymous share of the lines expected, whatever the other parameters.
-    guest_lines = n_lines * shape.anonymous_share / (1.0 - shape.anonymous_share)
-    guest_gap = shape.n_days * n_guests * (1.0 + GUEST_FURTHER_LINES) / guest_lines
+    lives = np.clip(leaves, 0, shape.n_days) - np.clip(created, 0, shape.n_days)
+    n_orders = np.maximum(lives, 0.0) / gap + ((created >= 0) & (created < shape.n_days))
+    n_lines = float((n_orders * (1.0 + further))[:n_known].sum())
+    guest_gap = _guest_gap_days(shape, n_guests, n_lines)
     worth = 0.7 * z[0] + 0.5 * z[1] + 0.5 * z[2]
     true: dict[str, Floats] = {
         "gap_days": np.where(is_guest, guest_gap, gap),

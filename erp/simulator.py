@@ -300,7 +300,7 @@ def _tell_again(company: Company, moved: Columns) -> None:
 
 
 def true_value(company: Company) -> pd.DataFrame:
-    """One row per customer so far: account_id, is_alive, value_amount (margin expected over the next 365 days).
+    """One row per customer so far: customer_id, account_id, is_alive, value_amount (margin over the next 365 days).
 
     It counts the hidden truth (who has dropped out or was lost) and no losses by waiting still to come.
     """

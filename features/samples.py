@@ -15,7 +15,7 @@ DAY = np.timedelta64(1, "D")
 def cutoffs(facts: Facts, first: datetime, every_days: int, at_most: int, newest_age_days: int) -> list[datetime]:
     """Past moments at T's time of day, oldest first: T - newest age, and back in steps, not before `first`.
 
-    >>> from pathlib import Path; from erp.site import Site
+    >>> from pathlib import Path; from erp.settings import Site
     >>> facts = Facts(Path("."), datetime(2024, 3, 1, 5), Site())
     >>> [c.day for c in cutoffs(facts, datetime(2024, 2, 1), every_days=7, at_most=3, newest_age_days=7)]
     [9, 16, 23]

@@ -13,7 +13,8 @@ import numpy as np
 
 from models.inputs import Inputs
 
-SAME_BYTES = {"deterministic": True, "force_row_wise": True, "num_threads": 2, "verbosity": -1}
+N_THREADS = 2  # the trees are the same with any number
+SAME_BYTES = {"deterministic": True, "force_row_wise": True, "num_threads": N_THREADS, "verbosity": -1}
 STOP_AFTER_ROUNDS = 30  # without improvement on the rows that validate
 
 
@@ -84,7 +85,7 @@ def predict_rows(booster: lgb.Booster, inputs: Inputs, values: np.ndarray) -> np
             f"the booster reads {booster.feature_name()[:3]}... but the model's list begins {list(inputs.columns[:3])};"
             " its files do not belong together: load the model again from one folder"
         )
-    return np.asarray(booster.predict(values, num_threads=2))
+    return np.asarray(booster.predict(values, num_threads=N_THREADS))
 
 
 def save_files(folder: Path, saved: Mapping[str, Any], booster: lgb.Booster | None) -> None:

@@ -69,13 +69,16 @@ def calibration_slope(
 
 def logistic_line(design: np.ndarray, event: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Intercept and slope of the event's log-odds on the second column of `design`, by Newton steps."""
-    line = np.array([0.0, 1.0])
-    for _ in range(30):
+    share = np.clip(np.average(event, weights=weight), SMALLEST, 1 - SMALLEST)
+    line = np.array(
+        [np.log(share / (1 - share)), 0.0]
+    )  # from here Newton's steps do not overshoot, from slope 1 they can
+    for _ in range(50):
         score, information = _steps(design, event, weight, line)
         total = information.sum(axis=0)
         hessian = np.array([[total[0], total[1]], [total[1], total[2]]]) + 1e-9 * np.eye(2)
         move = np.linalg.solve(hessian, score.sum(axis=0))
-        line = line + np.clip(move, -2, 2)
+        line = line + move / max(1.0, np.abs(move).max())
         if np.abs(move).max() < 1e-10:
             break
     return line

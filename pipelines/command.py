@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from erp.contract import ContractError
     from erp.ledger import LedgerError, StoreBusy
     from erp.queue_files import PublishError
-    from erp.site import SettingsError
+    from erp.settings import SettingsError
 
     try:
         return int(arguments.run(arguments) or 0)
@@ -105,7 +105,7 @@ def _log_progress(quiet: bool) -> None:
 
 
 def _site_and_moment(arguments: argparse.Namespace) -> tuple[Any, datetime]:
-    from erp.site import open_site, utc_moment
+    from erp.settings import open_site, utc_moment
 
     names = ("data", "store", "out")
     site = open_site(arguments.settings, **{name: getattr(arguments, name, None) for name in names})
@@ -163,7 +163,7 @@ def _score(arguments: argparse.Namespace) -> None:
 
 
 def _explain(arguments: argparse.Namespace) -> None:
-    from erp.site import open_site
+    from erp.settings import open_site
     from pipelines.queue_report import line_text
 
     print(line_text(open_site(None, store=arguments.store), arguments.line))

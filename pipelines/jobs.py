@@ -5,7 +5,7 @@ from pathlib import Path
 
 from erp.known import check
 from erp.laws import Findings
-from erp.site import Site
+from erp.settings import Site
 from pipelines.steps import champions, features_of, known_facts, open_morning, publish_queue, serving, train_on
 
 

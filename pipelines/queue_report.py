@@ -7,7 +7,7 @@ import pandas as pd
 
 from erp.ledger import Ledger, LedgerError
 from erp.queue_files import read_manifest
-from erp.site import Site
+from erp.settings import Site
 
 SHOWN = 10
 

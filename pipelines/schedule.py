@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from erp.site import Site, open_site, utc_moment
+from erp.settings import Site, open_site, utc_moment
 
 
 def morning_of(

@@ -1,4 +1,4 @@
-"""The steps that the jobs are made of; each keeps its output in the run's folder, so that a run resumes where it stopped."""
+"""The steps that the jobs are made of; each keeps its output in the run's folder, so that a run resumes."""
 
 import json
 import logging
@@ -18,7 +18,7 @@ from erp.known import Facts, LastRun, gather, local_day
 from erp.ledger import Ledger, LedgerError, ModelVersion, PublishedRun, lock_store
 from erp.queue_files import read_manifest, write_queue
 from erp.runs import Run, open_run
-from erp.site import Site
+from erp.settings import Site
 from erp.source import open_folder
 from features.feature_tables import read_features, write_features_now
 from features.samples import account_samples, cancellation_samples

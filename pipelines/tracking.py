@@ -1,4 +1,4 @@
-"""What MLflow shows: one run per trained model and per published queue. It is a view: the files and the ledger are the truth.
+"""What MLflow shows: one run per trained model and per published queue; files and ledger are the truth.
 
 MLflow is imported only here and only when there is something to log. If it does not take a run, that is said and the
 job goes on: the queue never depends on it.
@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Any
-
 
 from decisions.morning import Decision
 from erp.ledger import ModelVersion

@@ -148,6 +148,24 @@ def test_a_whole_line_that_does_not_fit_leaves_the_goods_to_later_lines():
     assert allocation.pools["stock_price"].item() == 0.0  # two units are left
 
 
+def test_a_large_line_is_not_crowded_out_by_a_small_one_where_the_pool_is_too_large_to_solve():
+    lines = open_lines(2, open_quantity=[1.0, 10.0], loss_if_waits=[2.0, 10.0])
+    pool = give_out(lines, pools(10), GREEDY_ONLY).pools.iloc[0]
+    assert (pool["value"], pool["bound"], pool["method"]) == (10.0, 11.0, "greedy")
+
+
+def test_a_line_that_loses_nothing_gets_what_the_best_choice_leaves():
+    lines = open_lines(3, open_quantity=[3.0, 5.0, 1.0], loss_if_waits=[12.0, 15.0, 0.0])
+    allocation = give_out(lines, pools(6), Policy())
+    assert allocation.ship_now_quantity.tolist() == [0.0, 5.0, 1.0]
+
+
+def test_serving_lines_at_a_loss_does_not_widen_the_gap():
+    lines = open_lines(3, open_quantity=[3.0, 5.0, 2.0], loss_if_waits=[12.0, 1.0, -1.0])
+    certificate = give_out(lines, pools(5), GREEDY_ONLY).certificate
+    assert (certificate.value, certificate.bound) == (11.0, pytest.approx(11.4))
+
+
 def test_a_stepped_line_ships_steps_or_its_whole_rest():
     lines = open_lines(1, open_quantity=7.0, quantity_step=3.0, may_split=True)
     shipped = [give_out(lines, pools(goods), Policy()).ship_now_quantity.item() for goods in range(9)]

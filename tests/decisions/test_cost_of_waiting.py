@@ -124,6 +124,13 @@ def test_what_was_lost_by_the_wait_so_far_is_sunk():
     assert costs["loss_if_waits"].is_monotonic_decreasing
 
 
+def test_penalties_count_the_late_days_still_to_come():
+    policy = Policy(late_penalty_share_per_day=0.01)
+    lines = open_lines(4, days_late=[3.0, -1.0, -9.0, np.nan], line_value=100.0)
+    costs = cost_of_waiting(lines, wanted_at_daily_hazard(0, 0, 0, 0), surely_on_day(2, 2, 2, 2), policy)
+    assert costs["loss_service"].tolist() == [2.0, 1.0, 0.0, 0.0]
+
+
 def test_a_line_sold_below_cost_is_best_never_served():
     lines = open_lines(2, account_id=["a", "b"], line_margin=-50.0, lifetime_value=[0.0, 10_000.0])
     costs = cost_of_waiting(lines, wanted_at_daily_hazard(0.01, 0.01), surely_on_day(10, 10), Policy())

@@ -98,7 +98,7 @@ def inbound_lines(n_lines: int, seed: int = 0, mean_delay_days: float = 5.0, his
 
 @pytest.fixture(scope="session")
 def samples() -> pd.DataFrame:
-    return waiting_samples(6000)
+    return waiting_samples(3000)
 
 
 @pytest.fixture(scope="session")

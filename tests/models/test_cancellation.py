@@ -24,9 +24,9 @@ def test_the_predicted_chance_is_the_planted_one(boosted, make_samples, hazard_o
 
 
 def test_how_fast_planners_ship_does_not_move_the_hazard(make_samples):
-    lines = make_samples(1000, seed=2)
+    lines = make_samples(500, seed=2)
     slow, fast = (
-        p_cancel(survival(fit(make_samples(6000, 3, ship_chance=chance)), lines, 14)).mean() for chance in (0.0, 0.10)
+        p_cancel(survival(fit(make_samples(3000, 3, ship_chance=chance)), lines, 14)).mean() for chance in (0.0, 0.10)
     )
     assert fast == pytest.approx(slow, rel=0.15)
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from models.line_days import as_seen_on, line_days, matrix_on, split_day
 from models.inputs import learn_inputs
+from models.line_days import as_seen_on, line_days, matrix_on, split_day
 
 
 def _samples(observed, cancelled, closed) -> pd.DataFrame:

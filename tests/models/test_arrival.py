@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from models import receipt_curves
+from models.arrival import ArrivalModel, as_told_on, evaluate, fit, next_receipt, open_curves
+from models.receipt_curves import learn_curves
+
+
+@pytest.fixture
+def inbound(make_inbound):
+    return make_inbound(2000)
+
+
+def _waiting(**columns) -> pd.DataFrame:
+    n_lines = len(next(iter(columns.values())))
+    usual = {"order_line_id": [f"L{i}" for i in range(n_lines)], "product_id": "K", "warehouse_id": "W"}
+    return pd.DataFrame({**usual, "supplier_id": "S1", "is_discontinued": False, **columns})
+
+
+def _open(today, expected_in_days, **columns) -> pd.DataFrame:
+    n_lines = len(expected_in_days)
+    frame = pd.DataFrame({"po_line_id": [f"P{i}" for i in range(n_lines)], "supplier_id": "S1", "product_id": "K"})
+    frame["warehouse_id"], frame["for_order_line_id"] = "W", None
+    frame["told_on"] = frame["ordered_on"] = (today - pd.Timedelta(days=60)).as_unit("s")
+    frame["expected_on"] = [today + pd.Timedelta(days=days) for days in expected_in_days]
+    frame["expected_on"] = frame["expected_on"].astype("datetime64[s]")
+    frame["first_received_on"] = pd.Series([pd.NaT] * n_lines, dtype="datetime64[s]")
+    return frame.assign(quantity=5.0, received_quantity=0.0, is_latest=True, **columns)
+
+
+def _counted_by_hand(entry, last, received, day):
+    """Receipts and lines at risk on a day of the clock, by going through the lines."""
+    at_risk = [begin <= day <= end for begin, end in zip(entry, last, strict=True)]
+    events = [came and end == day for end, came in zip(last, received, strict=True)]
+    return sum(events), sum(at_risk)
+
+
+def test_hazards_equal_a_count_by_hand_shrunk_to_all_suppliers():
+    draw = np.random.default_rng(0)
+    supplier = draw.choice(["S1", "S2"], 60)
+    entry = draw.integers(-20, 0, 60)
+    last, received = entry + draw.integers(0, 30, 60), draw.random(60) < 0.7
+    curves = learn_curves(supplier.astype(object), entry, last, received, -30, 40)
+    late = [_counted_by_hand(entry, last, received, day) for day in range(1, 41)]
+    late_rate = (sum(e for e, _ in late) + 1) / (sum(n for _, n in late) + receipt_curves.TAIL_MEAN_DAYS)
+    mine, k = supplier == "S1", receipt_curves.PSEUDO_LINES
+    for day in (-10, -1, 0, 3):
+        events, at_risk = _counted_by_hand(entry, last, received, day)
+        overall = (events + (day > 0) * late_rate) / (at_risk + (day > 0))
+        events, at_risk = _counted_by_hand(entry[mine], last[mine], received[mine], day)
+        expected = (events + k * overall) / (at_risk + k)
+        got = -np.expm1(curves.log_survival[0, day + 31] - curves.log_survival[0, day + 30])
+        assert got == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_predicted_wait_is_the_planted_exponential_delay(inbound, today):
+    # Floor of an exponential delay of mean 5 days: P(not later than d days) = 1 - exp(-(d + 1) / 5).
+    model = fit(inbound, today)
+    not_come = np.exp(open_curves(model, _open(today, [10]), today, 60))[0]
+    for late_days in (0, 2, 5, 10):
+        assert not_come[10 + late_days] == pytest.approx(np.exp(-(late_days + 1) / 5), abs=0.05)
+    assert not_come[9] == pytest.approx(1, abs=0.01)
+
+
+def test_an_overdue_line_is_expected_given_that_it_has_not_come(inbound, today):
+    # An exponential delay forgets: however late already, about 1 - exp(-2 / 5) comes today or tomorrow.
+    arrival, sources = next_receipt(
+        fit(inbound, today), _waiting(supplier_id=["S1"]), _open(today, [-6]), today, 60, 14
+    )
+    assert arrival[0, 1] == pytest.approx(1 - np.exp(-2 / 5), abs=0.08)
+    assert arrival[0, 0] == 0
+    assert sources["wait_source"].tolist() == ["inbound"]
+
+
+def test_a_line_later_than_any_before_still_has_a_chance_to_come(inbound, today):
+    arrival, _ = next_receipt(fit(inbound, today), _waiting(supplier_id=["S1"]), _open(today, [-300]), today, 180, 14)
+    assert 0 < arrival[0, 1] < 1
+    assert arrival.sum() == pytest.approx(1, abs=1e-12)
+
+
+def test_the_next_receipt_of_a_pool_is_the_first_of_its_inbound_lines(inbound, today):
+    model, waiting = fit(inbound, today), _waiting(supplier_id=["S1"])
+    both = _open(today, [8, 3])
+    arrival, sources = next_receipt(model, waiting, both, today, 30, 14)
+    alone = [next_receipt(model, waiting, both.iloc[[i]], today, 30, 14)[0] for i in (0, 1)]
+    not_come = [1 - np.cumsum(one[0, :-1]) for one in (arrival, *alone)]
+    np.testing.assert_allclose(not_come[0], not_come[1] * not_come[2], atol=1e-12)
+    assert sources["next_inbound_po_line_id"].tolist() == ["P1"]
+
+
+def test_inbound_goods_meant_for_a_line_are_that_lines_alone(inbound, today):
+    model, waiting = fit(inbound, today), _waiting(supplier_id=["S1", "S1"])
+    pegged = _open(today, [4, 2], for_order_line_id=["L1", "a line that is not waiting"])
+    arrival, sources = next_receipt(model, waiting, pegged, today, 60, 14)
+    assert sources["wait_source"].tolist() == ["fresh lead time", "inbound"]
+    assert sources["next_inbound_po_line_id"].isna().tolist() == [True, False]
+    assert sources["next_inbound_po_line_id"].iloc[1] == "P0"
+    assert arrival[1, 1:10].sum() > 0.6 > arrival[0, 1:10].sum()
+
+
+def test_without_an_inbound_line_a_fresh_order_takes_the_usual_lead_time(inbound, today):
+    arrival, sources = next_receipt(
+        fit(inbound, today), _waiting(supplier_id=["S1", "nobody"]), _open(today, [])[:0], today, 90, 14
+    )
+    assert sources["wait_source"].tolist() == ["fresh lead time"] * 2
+    median = (np.cumsum(arrival, axis=1) >= 0.5).argmax(axis=1)
+    assert median.tolist() == pytest.approx([33, 33], abs=2)  # told 30 days, plus a median delay of 5 ln 2
+
+
+def test_without_any_purchase_data_all_comes_on_the_assumed_day(inbound, today):
+    model = fit(inbound.iloc[:0], today)
+    arrival, sources = next_receipt(model, _waiting(supplier_id=[None, None]), inbound.iloc[:0], today, 30, 14)
+    assert model.kind == "assumed"
+    assert (arrival[:, 14] == 1).all()
+    assert sources["wait_source"].tolist() == ["default wait"] * 2
+
+
+def test_a_discontinued_product_without_inbound_never_comes_and_with_it_does(inbound, today):
+    waiting = _waiting(product_id=["K", "gone"], is_discontinued=True)
+    arrival, sources = next_receipt(fit(inbound, today), waiting, _open(today, [3]), today, 30, 14)
+    assert sources["wait_source"].tolist() == ["inbound", "never"]
+    assert arrival[1, -1] == 1
+    assert arrival[0, -1] < 0.1
+
+
+def test_chances_sum_to_one_and_the_order_of_rows_does_not_matter(inbound, today):
+    model = fit(inbound, today)
+    draw = np.random.default_rng(1)
+    waiting = _waiting(product_id=[f"K{i}" for i in draw.integers(0, 25, 200)])
+    arrival, sources = next_receipt(model, waiting, inbound, today, 180, 14)
+    assert np.abs(arrival.sum(axis=1) - 1).max() < 1e-12
+    assert arrival.min() >= 0
+    shuffled = inbound.sample(frac=1, random_state=2)
+    again, same = next_receipt(fit(shuffled, today), waiting.iloc[::-1], shuffled, today, 180, 14)
+    np.testing.assert_array_equal(again[::-1], arrival)
+    pd.testing.assert_frame_equal(same.iloc[::-1], sources)
+
+
+def test_what_happens_from_today_on_does_not_change_what_is_learned(inbound, today):
+    past = today - pd.Timedelta(days=200)
+    known = as_told_on(inbound, past)
+    learned = fit(known, past).delay.log_survival
+    later_known = inbound[inbound["told_on"] < past]  # with receipts of later days still in it
+    np.testing.assert_array_equal(fit(later_known, past).delay.log_survival, learned)
+    assert (known["first_received_on"].dropna() < past).all()
+
+
+def test_a_saved_model_predicts_the_same(inbound, today, tmp_path):
+    model = fit(inbound, today)
+    for name in ("once", "again"):
+        model.save(tmp_path / name)
+    assert (tmp_path / "once/model.json").read_bytes() == (tmp_path / "again/model.json").read_bytes()
+    loaded = ArrivalModel.load(tmp_path / "once")
+    waiting = _waiting(product_id=["K1", "K2", "none"])
+    before, after = (next_receipt(m, waiting, inbound, today, 60, 14)[0] for m in (model, loaded))
+    np.testing.assert_array_equal(before, after)
+
+
+def test_no_waiting_lines_give_no_chances(inbound, today):
+    arrival, sources = next_receipt(fit(inbound, today), _waiting(supplier_id=[]), inbound, today, 30, 14)
+    assert arrival.shape == (0, 32)
+    assert len(sources) == 0
+
+
+def test_past_days_confirm_the_intervals_and_beat_the_suppliers_dates(make_inbound, today):
+    report = evaluate(make_inbound(6000, mean_delay_days=8), today)
+    assert report.metrics["coverage_90"] == pytest.approx(report.metrics["coverage_90_expected"], abs=0.04)
+    assert report.metrics["coverage_50"] == pytest.approx(report.metrics["coverage_50_expected"], abs=0.05)
+    assert report.metrics["pinball_saved_share_low"] > 0
+    assert "calibration" in report.figures
+
+
+def test_a_history_of_nothing_is_not_judged(inbound, today):
+    assert "nothing was measured" in evaluate(inbound.iloc[:0], today).notes[0]

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from models.judging import (
+    area_under_curve,
+    calibration_error,
+    calibration_slope,
+    finite,
+    log_loss,
+    normalised_gini,
+    ratio_interval,
+)
+
+
+def test_the_slope_finds_how_much_too_sure_a_forecast_is():
+    draw = np.random.default_rng(0)
+    log_odds = draw.normal(-2, 1, 40_000)
+    event = (draw.random(40_000) < 1 / (1 + np.exp(-log_odds))).astype(float)
+    too_sure = 1 / (1 + np.exp(-2 * log_odds))
+    slope, low, high = calibration_slope(too_sure, event, np.ones(40_000), np.arange(40_000), seed=0)
+    assert low < 0.5 < high
+    assert slope == pytest.approx(0.5, abs=0.02)
+
+
+def test_the_area_is_the_share_of_pairs_in_the_right_order():
+    chance, event = np.array([0.1, 0.4, 0.4, 0.8]), np.array([0.0, 1.0, 0.0, 1.0])
+    pairs = [(a > b) + 0.5 * (a == b) for a in chance[event == 1] for b in chance[event == 0]]
+    assert area_under_curve(chance, event, np.ones(4)) == pytest.approx(np.mean(pairs))
+
+
+def test_a_row_of_weight_two_counts_like_two_rows():
+    chance, event = np.array([0.2, 0.7]), np.array([0.0, 1.0])
+    twice = np.array([0.2, 0.2, 0.7]), np.array([0.0, 0.0, 1.0])
+    assert log_loss(chance, event, np.array([2.0, 1.0])) == pytest.approx(log_loss(*twice, np.ones(3)))
+    assert calibration_error(chance, event, np.array([2.0, 1.0]), 1) == pytest.approx(
+        calibration_error(*twice, np.ones(3), 1)
+    )
+
+
+def test_a_gini_of_equal_predictions_is_nought_in_any_order_of_rows():
+    outcome = np.array([0.0, 0.0, 9.0, 1.0])
+    for order in ([0, 1, 2, 3], [2, 3, 1, 0]):
+        assert normalised_gini(np.ones(4), outcome[order]) == pytest.approx(0)
+    assert normalised_gini(-outcome, outcome) < 0
+
+
+def test_intervals_of_whole_groups_are_wider_than_of_single_rows():
+    draw = np.random.default_rng(1)
+    group = np.repeat(np.arange(40), 50)
+    top = np.repeat(draw.poisson(5, 40), 50).astype(float)
+    _, low, high = ratio_interval(top, np.ones(2000), group, seed=0)
+    _, row_low, row_high = ratio_interval(top, np.ones(2000), np.arange(2000), seed=0)
+    assert high - low > 3 * (row_high - row_low)
+
+
+def test_figures_that_could_not_be_computed_are_left_out():
+    assert finite({"a": 1, "b": float("nan")}) == {"a": 1.0}
