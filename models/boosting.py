@@ -13,7 +13,7 @@ import numpy as np
 
 from models.inputs import Inputs
 
-N_THREADS = 2  # the trees are the same with any number
+N_THREADS = 1
 SAME_BYTES = {"deterministic": True, "force_row_wise": True, "num_threads": N_THREADS, "verbosity": -1}
 STOP_AFTER_ROUNDS = 30  # without improvement on the rows that validate
 

@@ -1,0 +1,134 @@
+"""The simulated company put to work: the demo, written tables, and the queue as the rule that gives out its goods."""
+
+import argparse
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from decisions.fulfilment_queue import RunFacts
+from decisions.morning import decide
+from decisions.policy import Policy
+from erp.known import Facts, gather
+from erp.ledger import Ledger
+from erp.settings import Site, utc_moment
+from erp.simulated_rules import Morning, Rule, by_line, by_line_value, by_priority, first_come_first_served
+from erp.simulator import Company, CompanyShape, close, planner_habits, roll_forward, simulate, write_tables
+from features.feature_tables import read_features, write_features_now
+from models.champions import Predictions, load, predict
+from pipelines.findings_report import findings_text
+from pipelines.jobs import look, morning, train
+from pipelines.queue_report import published_text
+from pipelines.steps import champions
+
+_log = logging.getLogger("backorder")
+# Few products for that many customers, so that lines compete for the same goods.
+DEMO_SHAPE = CompanyShape(n_customers=1500, n_products=60, seed=7)
+
+
+def demonstrate(store: str, out: str) -> str:
+    """The main job on a simulated company; says where everything is and shows the first lines."""
+    data = Path(store).parent / "data"
+    _log.info("simulating a company of %d customers over %d days", DEMO_SHAPE.n_customers, DEMO_SHAPE.n_days)
+    company = simulate(DEMO_SHAPE)
+    write_tables(close(company), data)
+    site = Site(data=str(data), store=store, out=out)
+    as_of = utc_moment(company.as_of)
+    found = look(site, as_of)
+    published = morning(site, as_of)
+    return "\n".join(
+        [
+            findings_text(found),
+            "",
+            published_text(published),
+            "",
+            f"the company's tables: {data}/   the queue: {out}/   ledger, runs and models: {store}/",
+            f"MLflow: sqlite:///{store}/mlflow.db (`make ui` shows its page)",
+        ]
+    )
+
+
+def simulate_company(arguments: argparse.Namespace) -> str:
+    """Write a company's tables, its last days under the rule asked for, and say what waiting cost in those days."""
+    shape = CompanyShape(
+        n_customers=arguments.customers, n_products=arguments.products, n_days=arguments.days, seed=arguments.seed
+    )
+    company = simulate(shape)
+    out = Path(arguments.out or "simulated")
+    said = []
+    if arguments.rule != "planners":
+        losses = {"planners": roll_forward(company, planner_habits, arguments.rule_days)}
+        losses[arguments.rule] = roll_forward(company, rule_named(arguments.rule, company), arguments.rule_days)
+        said = [
+            f"{name}: {money_lost(lost):,.0f} EUR lost to waiting in {arguments.rule_days} days (expected, by the truth)"
+            for name, lost in losses.items()
+        ]
+    write_tables(close(company), out)
+    return "\n".join([f"tables as of {company.as_of:%Y-%m-%dT%H:%M:%SZ} in {out}/", *said])
+
+
+def money_lost(losses: pd.DataFrame) -> float:
+    """What waiting cost in expectation given the truth: margins cancelled and future orders lost, money."""
+    return float(losses[["cancel_margin", "cancel_future", "late_future"]].to_numpy().sum())
+
+
+def rule_named(name: str, company: Company) -> Rule:
+    """The rule that a name of `backorder simulate --rule` means."""
+    rules: dict[str, Callable[[], Rule]] = {
+        "fifo": lambda: first_come_first_served,
+        "value": lambda: by_line_value,
+        "queue": lambda: TrainedDesk.at(company).queue,
+    }
+    return rules[name]()
+
+
+@dataclass(frozen=True)
+class TrainedDesk:
+    """Models trained on a company's tables on one morning, used on later mornings as rules that give out goods."""
+
+    models: Mapping[str, Any]
+    policy: Policy
+
+    @classmethod
+    def at(cls, company: Company, policy: Policy | None = None) -> "TrainedDesk":
+        """Train on everything in the company's tables this morning."""
+        with TemporaryDirectory(prefix="backorder-") as folder:
+            site, as_of = _site(Path(folder)), utc_moment(company.as_of)
+            write_tables(close(company), Path(site.data))
+            train(site, as_of)
+            versions = champions(Ledger(Path(site.store)), as_of)
+            models = load({name: version.folder for name, version in versions.items()})
+        return cls(models, policy or Policy())
+
+    def queue(self, morning: Morning) -> np.ndarray:
+        """Give out what the queue says: its `ship_now_quantity` per line."""
+        features, predictions = self._predicted(morning)
+        ran = RunFacts(run_id="simulated", as_of=utc_moment(morning.at), currency="EUR")
+        queue = decide(features, predictions, None, ran, self.policy).queue
+        return by_line(morning, dict(zip(queue["order_line_id"], queue["ship_now_quantity"], strict=True)))
+
+    def lifetime_value(self, morning: Morning) -> np.ndarray:
+        """Give out by the customer's predicted lifetime value alone, greatest first."""
+        features, predictions = self._predicted(morning)
+        value = dict(zip(features["lines"]["order_line_id"], predictions.values["lifetime_value"], strict=True))
+        return by_priority(morning, morning.lines["order_line_id"].map(value).to_numpy(dtype=float))
+
+    def _predicted(self, morning: Morning) -> tuple[dict[str, pd.DataFrame], Predictions]:
+        with TemporaryDirectory(prefix="backorder-") as folder:
+            site, as_of = _site(Path(folder)), utc_moment(morning.at)
+            write_tables(morning.tables(), Path(site.data))
+            facts = Facts(Path(folder), as_of, site)
+            gather(facts.folder, site, as_of)
+            (facts.folder / "features").mkdir()
+            write_features_now(facts.folder / "features", facts)
+            features = read_features(facts.folder / "features")
+        return features, predict(self.models, features, self.policy.horizon_days, self.policy.default_wait_days)
+
+
+def _site(folder: Path) -> Site:
+    return Site(data=str(folder / "data"), store=str(folder / "store"), out=str(folder / "out"))
