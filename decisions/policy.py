@@ -33,7 +33,6 @@ class Policy:
     """
 
     horizon_days: int = _assumed(180, "days", "how far arrivals and cancellations are followed", 14, 730)
-    value_horizon_days: int = _assumed(365, "days", "contract: lifetime_value counts 365 days after T", 1, 3650)
     default_wait_days: int = _assumed(14, "days", "wait taken where no purchase data exist at all", 1, 730)
     # A total effect: the same share is lost whether the customer cancels or is served late, so kappa = G's bound.
     cancel_lost_share: float = _assumed(0.061, "share of lifetime_value", BHAN_ANDERSON, 0, 1)

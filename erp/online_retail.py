@@ -7,6 +7,7 @@ the tables.
 Chen, Sain & Guo 2012, Journal of Database Marketing & Customer Strategy Management 19(3), 10.1057/dbm.2012.17.
 """
 
+import argparse
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -320,3 +321,20 @@ def _typed(name: str, table: pd.DataFrame) -> pa.Table:
     columns = [column for column in TABLES[name].columns if column in table]
     schema = pa.schema([(column, _ARROW_TYPES[TABLES[name].kind(column)]) for column in columns])
     return pa.Table.from_pandas(table[columns], schema=schema, preserve_index=False).replace_schema_metadata(None)
+
+
+def main() -> None:
+    """Convert from the command line: `python -m erp.online_retail SOURCE OUT [--replay-supply] [--seed N]`."""
+    parser = argparse.ArgumentParser(prog="python -m erp.online_retail", description=__doc__)
+    parser.add_argument("source", type=Path, help="folder with lines.parquet, or the publisher's workbook")
+    parser.add_argument("out", type=Path, help="folder for the contract's tables")
+    parser.add_argument("--replay-supply", action="store_true", help="add simulated stock, supply and waiting")
+    parser.add_argument("--seed", type=int, default=0, help="of the simulation (default: 0)")
+    given = parser.parse_args()
+    summary = convert(given.source, given.out, given.replay_supply, given.seed)
+    replayed = "with replayed supply, declared in its README.md" if summary.replayed else "as published"
+    print(f"{summary.rows['order_lines']:,} order lines in {given.out}/, {replayed}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""Pages that state what the code declares; `python -m tests.test_docs` writes them anew."""
+
+import inspect
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from decisions.policy import Policy
+from decisions.queue_columns import QUEUE_COLUMNS
+from erp.contract import TABLES
+from erp.settings import Site
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def settings_page() -> str:
+    source = inspect.getsource(Site)
+    meaning = {"policy": "the economics, see below"}
+    meaning |= dict(re.findall(r"^    (\w+): .*?  # (.*)$", source, re.MULTILINE))
+    site = [f"| `{f.name}` | `{getattr(Site(), f.name)!r}` | {meaning[f.name]} |" for f in fields(Site)]
+    policy = [
+        f"| `{f.name}` | `{getattr(Policy(), f.name)!r}` | {f.metadata['unit']} | {f.metadata['source']} |"
+        for f in fields(Policy)
+    ]
+    return "\n".join(
+        [
+            "# Settings",
+            "",
+            "One file, `backorder.toml`: site-level fields at its top, the economics in its table `policy`.",
+            "`BACKORDER_NAME=value` in the environment overrides a site-level field, an option of the command both.",
+            "",
+            "```toml",
+            'timezone = "Europe/Berlin"',
+            'currency = "EUR"',
+            "",
+            "[policy]",
+            "cancel_lost_share = 0.08",
+            "promise_quantile = 0.95",
+            "```",
+            "",
+            "## Site",
+            "",
+            "| field | default | meaning |",
+            "|---|---|---|",
+            *site,
+            "",
+            "## Policy",
+            "",
+            "Every assumption of the economics with its unit and source; what a company measures itself replaces it.",
+            "",
+            "| field | default | unit | source |",
+            "|---|---|---|---|",
+            *policy,
+            "",
+        ]
+    )
+
+
+def tables_page() -> str:
+    """Tables in."""
+    parts = [
+        "# Tables in",
+        "",
+        "A folder with one file per table: `NAME.parquet`, `NAME.csv` (UTF-8, header, comma, empty is null) or a",
+        "folder `NAME/` of such parts. Times are UTC timestamps, days ISO dates, money one currency net of tax,",
+        "quantities in the product's stocking unit. Columns in brackets may be missing: what depends on them switches",
+        "off, and `backorder check` says so. Every table may carry `recorded_at` (when the fact became known) and",
+        "`is_deleted`.",
+    ]
+    for table in TABLES.values():
+        optional = " (optional)" if table.is_optional else ""
+        parts += ["", f"## {table.name}{optional}", "", f"One row per {table.grain}.", ""]
+        parts += ["| column | kind | meaning |", "|---|---|---|"]
+        for name, column in table.schema.columns.items():
+            if name in {"recorded_at", "is_deleted"}:
+                continue
+            shown = f"`{name}`" if column.required else f"[`{name}`]"
+            parts.append(f"| {shown} | {table.kind(name)} | {column.description} |")
+    return "\n".join([*parts, ""])
+
+
+def queue_page() -> str:
+    """Queue out."""
+    rows = [f"| `{c.name}` | {c.dtype} | {c.unit} | {c.meaning} |" for c in QUEUE_COLUMNS]
+    head = [
+        "# The queue",
+        "",
+        "`queue.parquet` for machines, `queue.csv` for import, `queue.xlsx` for people; one row per open back-ordered",
+        "line, in rank order. Beside it `rejected.csv` (cells that break a law), `not_ranked.csv` (lines set aside) and",
+        "`manifest.json` (every file with rows and sha256), which is written last.",
+        "",
+        "| column | type | unit | meaning |",
+        "|---|---|---|---|",
+    ]
+    return "\n".join([*head, *rows, ""])
+
+
+PAGES = {"settings.md": settings_page, "tables.md": tables_page, "queue.md": queue_page}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_page_says_what_the_code_declares(page: str) -> None:
+    assert (DOCS / page).read_text(encoding="utf-8") == PAGES[page](), "python -m tests.test_docs writes it anew"
+
+
+if __name__ == "__main__":
+    for page, text in PAGES.items():
+        (DOCS / page).write_text(text(), encoding="utf-8")
