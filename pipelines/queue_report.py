@@ -26,8 +26,14 @@ def published_text(out: str | Path) -> str:
 
 
 def _row(line: object) -> str:
-    place = f"{line.rank:>3}. {line.order_line_id}  {line.customer_name or line.customer_id or 'anonymous'}"  # type: ignore[attr-defined]
+    place = f"{line.rank:>3}. {line.order_line_id}  {_who(line)}"  # type: ignore[attr-defined]
     return f"{place}  {line.open_quantity:g} x {line.product_id}\n     {line.reason}"  # type: ignore[attr-defined]
+
+
+def _who(line: object) -> str:
+    """The customer's name, else id; nobody is known behind an anonymous line."""
+    known = [text for text in (line.customer_name, line.customer_id) if pd.notna(text)]  # type: ignore[attr-defined]
+    return str(known[0]) if known else "anonymous"
 
 
 def line_text(site: Site, order_line_id: str) -> str:
@@ -63,10 +69,11 @@ def _explained(line: pd.Series, queue: pd.DataFrame) -> list[str]:
         "",
         f"  cancels within 14 days if nobody ships: {line['p_cancel_14d']:.1%}",
         f"  customer's margin over the next 365 days: {line['lifetime_value']:,.2f} {line['currency']}",
-        f"  waited {line['waited_days']} days; ships {_day(line['expected_on'])}, by {_day(line['expected_latest_on'])}",
+        f"  waited {line['waited_days']} days;"
+        f" ships {_day(line['expected_on'])}, by {_day(line['expected_latest_on'])}",
         f"  pool: rank {line['pool_rank']} of {line['pool_size']}, {line['available_now']:g} units here,"
         f" price {line['stock_price']:,.2f} per unit",
-        f"  assumed: {line['assumed'] or 'nothing'}",
+        f"  assumed: {line['assumed'] if pd.notna(line['assumed']) else 'nothing'}",
         *(f"  goods go to {each.order_line_id}: {each.ship_now_quantity:g} units" for each in served.itertuples()),
     ]
 
