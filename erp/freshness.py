@@ -35,7 +35,10 @@ def read_extract(folder: Path) -> dict[str, dict[str, datetime]]:
         tables = extract.get("tables", extract)
         taken = {"complete_to": extract["taken_at"]} if "taken_at" in extract else {}
         said = {name: taken | tables[name] for name in TABLES if isinstance(tables.get(name), dict)}
-        return {name: {key: utc_moment(text) for key, text in times.items()} for name, times in said.items()}
+        return {
+            name: {key: utc_moment(text) for key, text in times.items() if text is not None}
+            for name, times in said.items()
+        }
     except (ValueError, TypeError, AttributeError) as error:
         raise ContractError(
             f"extract.json cannot be read: {error}; it holds taken_at and, per table, covers_from and complete_to"

@@ -107,8 +107,6 @@ def gather(folder: Path, site: Site, as_of: datetime, last: LastRun | None = Non
             raise ContractError("\n".join(findings.stops))
         tables = folder / "tables"
         tables.mkdir()
-        for statement in _statements("history.sql"):
-            connection.execute(statement.replace("$assumed_margin_share", repr(site.assumed_margin_share)))
         for (name,) in connection.execute(
             "select table_name from duckdb_tables() where table_name like 'history_%' order by 1"
         ).fetchall():
@@ -126,9 +124,12 @@ def _judged(
     present = stage(connection, source)
     findings = judge(connection, site, as_of, present)
     counts = day_counts(connection)
+    for statement in _statements("history.sql"):
+        connection.execute(statement.replace("$assumed_margin_share", repr(site.assumed_margin_share)))
     stops, notes = lagging(connection, site, as_of, read_extract(source.folder))
     findings.stops += _before_the_first_fact(connection, as_of) + stops
     findings.notes += notes + _switched_off(connection, present) + _old_stock(connection, site, as_of)
+    findings.notes += _over_shipped(connection)
     if last is not None:
         findings.stops += lost_rows(counts, last.counts, last.as_of, as_of, site)
     return findings, counts
@@ -173,6 +174,21 @@ def _old_stock(connection: duckdb.DuckDBPyConnection, site: Site, as_of: datetim
     return [
         f"the stock of {n} products and warehouses was counted more than {site.max_stock_age_days} days ago, oldest {oldest}"
     ]
+
+
+def _over_shipped(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    n, example = connection.execute(
+        """with shipped as (select order_line_id, sum(quantity) as quantity from history_shipments
+                           where superseded_at is null and not is_deleted group by order_line_id),
+                cancelled as (select order_line_id, sum(quantity) as quantity from history_cancellations
+                              where superseded_at is null and not is_deleted group by order_line_id)
+           select count(*), min(order_line_id)
+           from history_order_lines l join shipped s using (order_line_id) left join cancelled c using (order_line_id)
+           where l.superseded_at is null and s.quantity - (l.quantity - coalesce(c.quantity, 0.0)) > 1e-9 * l.quantity"""
+    ).fetchall()[0]
+    if not n:
+        return []
+    return [f"{n} order lines were shipped beyond what was ordered and not cancelled, e.g. {example}; they count as done"]
 
 
 def show(connection: duckdb.DuckDBPyConnection, facts: Facts, moment: datetime) -> None:

@@ -2,30 +2,34 @@
 create or replace view known_moment as
 select $as_of as as_of, $today as today, $last_due_on as last_due_on;
 
--- One row per customer. Columns that change and carry no versions serve today's decision only.
+-- One row per customer; account_id: whose lifetime value it shares. Columns that change and carry no versions serve
+-- today's decision only.
 create or replace view known_customers as
-select customer_id, account_id, created_at, created_on, name, segment, channel, priority_class, country, owner,
+select c.customer_id, coalesce(p.customer_id, c.customer_id) as account_id, created_at, created_on, name, segment, channel,
+       priority_class, country, owner,
        case when $is_now or is_versioned then coalesce(credit_hold, false) else false end as credit_hold,
        case when $is_now or is_versioned then coalesce(contact_allowed, true) else true end as contact_allowed
-from history_customers
+from history_customers c
+left join (select distinct customer_id from history_customers where known_at <= $as_of) p on p.customer_id = c.parent_id
 where known_at <= $as_of and (superseded_at is null or superseded_at > $as_of) and not is_deleted;
 
 -- One row per product.
 create or replace view known_products as
 select product_id, list_price, unit_cost, unit_cost_is_assumed, name, category, quantity_step,
-       coalesce(discontinued_on <= $today, false) as is_discontinued
+       coalesce(discontinued_on <= $today, false) or coalesce(removed_at <= $as_of, false) as is_discontinued
 from history_products
-where known_at <= $as_of and (superseded_at is null or superseded_at > $as_of) and not is_deleted;
+where known_at <= $as_of and (superseded_at is null or superseded_at > $as_of);
 
 -- One row per ordered schedule line, vanished ones included (they are cancelled). Lines split off count from their root.
 create or replace view known_order_lines as
-select l.* exclude (known_at, superseded_at, due_on), coalesce(root.due_on, l.due_on) as due_on
+select l.* exclude (known_at, superseded_at, root_id, due_on), coalesce(r.root_id, l.order_line_id) as root_id,
+       coalesce(r.due_on, l.due_on) as due_on
 from history_order_lines l
-left join history_order_lines root on root.order_line_id = l.root_id and l.root_id <> l.order_line_id
-     and root.known_at <= $as_of and (root.superseded_at is null or root.superseded_at > $as_of)
+left join history_root_lines r on r.root_id = l.root_id
+     and r.known_at <= $as_of and (r.superseded_at is null or r.superseded_at > $as_of)
 where l.known_at <= $as_of and (l.superseded_at is null or l.superseded_at > $as_of);
 
--- One row per date told to a customer.
+-- One row per date told to a customer after the order.
 create or replace view known_told_dates as
 select order_line_id, told_on, promised_on, known_at as told_at from history_told_dates where known_at <= $as_of;
 
@@ -65,10 +69,10 @@ where known_at <= $as_of and (superseded_at is null or superseded_at > $as_of) a
 
 -- One row per line and warehouse with goods picked or packed. Without versions they are today's alone.
 create or replace view known_firm_reservations as
-select r.order_line_id, l.product_id, r.warehouse_id, r.quantity
-from history_reservations r join known_order_lines l using (order_line_id)
-where r.known_at <= $as_of and (r.superseded_at is null or r.superseded_at > $as_of) and not r.is_deleted
-  and r.is_firm and ($is_now or r.is_versioned);
+select order_line_id, product_id, warehouse_id, quantity
+from history_reservations
+where known_at <= $as_of and (superseded_at is null or superseded_at > $as_of) and not is_deleted
+  and is_firm and ($is_now or is_versioned);
 
 -- One row per planner's word that holds today.
 create or replace view known_overrides as

@@ -1,12 +1,15 @@
 """The contract's laws, judged on the facts known at T: what is broken, what is set aside, when a run must stop.
 
 Reads `staged_NAME` (see `erp.source`) and leaves `lawful_NAME`: the distinct rows known at T that break no law, with
-`row_key` (names a row through its versions), `known_at`, `happened_at` (a day counts with its end), the day `X_on` of every time `X_at`, and `is_day_only`
-(the fact's own time holds only midnights, so laws compare days).
+`known_at`, `happened_at` (a day counts with its end), the day `X_on` of every time `X_at`, `is_day_only` (the fact's own
+time holds only midnights, so laws compare days), `version` (1 = the first of its key) and `superseded_at` (when the next
+version became known).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import duckdb
 import pandas as pd
@@ -97,16 +100,26 @@ def _see(connection: duckdb.DuckDBPyConnection, table: Table, site: Site, as_of:
     ]
     connection.execute(
         f"""create table seen_{table.name} as
-            with read as (select file_name, file_row, {cells} from staged_{table.name}),
-            timed as (select *, {known} as known_at, {own_known} as happened_at, {", ".join([*days, *missing_days]) or "null as no_time"},
-                             {str(is_day_only).lower()} as is_day_only from read),
-            known as (select *, {_row_key(table)} as row_key from timed
-                      where known_at <= {_moment(as_of)} or known_at is null)
-            select min(struct_pack(file_name := file_name, file_row := file_row)) as place, count(*) as n_copies, * exclude (file_name, file_row)
-            from known group by all
-            order by row_key, known_at, place"""
+            with read as (select file_name, file_row, {cells} from staged_{table.name})
+            select *, {known} as known_at, {own_known} as happened_at, {", ".join([*days, *missing_days])},
+                   {str(is_day_only).lower()} as is_day_only
+            from read where {known} <= {_moment(as_of)} or {known} is null"""
     )
-    return int(_one(connection, f"select coalesce(sum(n_copies), 0) from seen_{table.name}"))
+    return _collapse_copies(connection, table)
+
+
+def _collapse_copies(connection: duckdb.DuckDBPyConnection, table: Table) -> int:
+    """Keep the first of identical rows of `seen_NAME`; returns the number of rows before."""
+    name, content = f"seen_{table.name}", ", ".join(table.columns)
+    n_rows, n_different = connection.execute(f"select count(*), count(distinct hash({content})) from {name}").fetchall()[0]
+    if n_different < n_rows:
+        connection.execute(
+            f"""create or replace table {name} as
+                select place.file_name, place.file_row, * exclude (place)
+                from (select min(struct_pack(file_name := file_name, file_row := file_row)) as place,
+                             * exclude (file_name, file_row) from {name} group by all)"""
+        )
+    return int(n_rows)
 
 
 @dataclass(frozen=True)
@@ -116,7 +129,8 @@ class _TimeSql:
 
 
 def _time_sql(column: str, day_only: bool, is_local: bool, zone: str) -> _TimeSql:
-    local_day = f"cast(timezone('{zone}', {column} at time zone 'UTC') as date)"
+    is_utc = zone == "UTC"
+    local_day = f"cast({column} as date)" if is_utc else f"cast(timezone('{zone}', {column} at time zone 'UTC') as date)"
     if not day_only:
         return _TimeSql(column, local_day)
     day = local_day if is_local else f"cast({column} as date)"
@@ -138,21 +152,22 @@ def _day_only(
 
 
 def _cell(table: Table, column: str, site: Site) -> str:
-    if column == "warehouse_id":
+    if column == "warehouse_id" and table.name != "reservations":  # goods held lie where their line's goods lie
         warehouse = site.default_warehouse.replace("'", "''")
         return f"coalesce(warehouse_id, '{warehouse}') as warehouse_id"
     return f"coalesce({column}, false) as is_deleted" if column == "is_deleted" else f'"{column}"'
 
 
+def _key_columns(table: Table) -> list[str]:
+    """What names a row through its versions; an event without `event_id` is named by its whole content."""
+    return [c for c in table.columns if c not in {"recorded_at", "is_deleted"}] if table.is_event else list(table.key)
+
+
 def _row_key(table: Table) -> str:
-    """Text that names a row through its versions; an event without `event_id` is named by its whole content."""
-    content = [column for column in table.columns if column not in {"event_id", "recorded_at", "is_deleted"}]
-    named = _joined(list(table.key))
-    return f"coalesce('event ' || event_id, {_joined(content)})" if table.is_event else named
-
-
-def _joined(columns: list[str]) -> str:
-    return "concat_ws(chr(31), " + ", ".join(f"coalesce(cast({c} as varchar), chr(30))" for c in columns) + ")"
+    """SQL of a text that names a row through its versions."""
+    parts = ", ".join(f"coalesce(cast({c} as varchar), chr(30))" for c in _key_columns(table))
+    named = f"concat_ws(chr(31), {parts})"
+    return f"coalesce('event ' || event_id, {named})" if table.is_event else named
 
 
 # --- the laws --------------------------------------------------------------------------------------------------------
@@ -162,13 +177,13 @@ def _judge_cells(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
     """Null and range laws of the declared schema; cells that could not be read count only in rows known at T."""
     connection.execute(
         f"""delete from breaches b where table_name = '{table.name}' and not exists (
-              select 1 from seen_{table.name} k
-              where k.place.file_name = b.file_name and k.place.file_row = b.file_row)"""
+              select 1 from seen_{table.name} s where s.file_name = b.file_name and s.file_row = b.file_row)"""
     )
     judged = {name: column for name, column in table.schema.columns.items() if not column.nullable or column.checks}
     cells = ", ".join(f'"{name}"' for name in judged)
     frame = connection.execute(
-        f"select rowid as seen_row, {cells} from seen_{table.name} where not is_deleted order by rowid"
+        f"""select rowid as seen_row, {cells} from seen_{table.name}
+            where not is_deleted and ({_suspicious(table, judged)}) order by rowid"""
     ).df()
     broken = _failures(pa.DataFrameSchema(judged), frame.drop(columns="seen_row"))
     if broken.empty:
@@ -180,12 +195,20 @@ def _judge_cells(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
     # An unreadable cell is empty after reading: one rule per cell, the one that says why.
     connection.execute(
         f"""insert into breaches
-            select '{table.name}', s.place.file_name, s.place.file_row, n."column", n."check", n.failure_case
+            select '{table.name}', s.file_name, s.file_row, n."column", n."check", n.failure_case
             from broken n join seen_{table.name} s on s.rowid = n.seen_row where not exists (
-              select 1 from breaches b where b.table_name = '{table.name}' and b.file_name = s.place.file_name
-              and b.file_row = s.place.file_row and b.column_name = n."column")"""
+              select 1 from breaches b where b.table_name = '{table.name}' and b.file_name = s.file_name
+              and b.file_row = s.file_row and b.column_name = n."column")"""
     )
     connection.unregister("broken")
+
+
+def _suspicious(table: Table, judged: Mapping[str, pa.Column]) -> str:
+    """SQL that holds for every row the schema could refuse, so that only those travel to it."""
+    empty = [f'"{name}" is null' for name, column in judged.items() if not column.nullable]
+    low = [f'"{name}" <= 0' for name in judged if table.kind(name) in {"amount", "count"}]
+    words = [f'"{name}" is not null' for name, column in judged.items() if column.checks and table.kind(name) == "text"]
+    return " or ".join([*empty, *low, *words])
 
 
 def _failures(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> pd.DataFrame:
@@ -199,23 +222,36 @@ def _failures(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> pd.DataFrame:
 
 def _judge_keys(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
     """One key with different content and no `recorded_at` to tell the versions apart is a breach, of every such row."""
+    key = f"hash({', '.join(_key_columns(table))}, recorded_at)"
+    if table.is_event:
+        key = f"case when event_id is null then {key} else hash(event_id, recorded_at) end"
+    if _one(connection, f"select count(*) - count(distinct {key}) from seen_{table.name}") == 0:
+        return  # the usual case, told without writing out a key per row
     connection.execute(
         f"""insert into breaches
-            select '{table.name}', place.file_name, place.file_row, '{" + ".join(table.key)}', 'key is unique',
+            select '{table.name}', file_name, file_row, '{" + ".join(table.key)}', 'key is unique',
                    replace(row_key, chr(31), ' ')
-            from seen_{table.name} qualify count(*) over (partition by row_key, recorded_at) > 1"""
+            from (select file_name, file_row, recorded_at, {_row_key(table)} as row_key from seen_{table.name})
+            qualify count(*) over (partition by row_key, recorded_at) > 1"""
     )
 
 
 def _judge_parents(connection: duckdb.DuckDBPyConnection, table: Table, present: dict[str, set[str]]) -> None:
     for column, parent in table.parents.items():
-        if parent == "suppliers" and not present["suppliers"]:
-            continue  # suppliers are then told apart by their id alone
+        if not present[parent]:
+            continue  # without the optional table what depends on it is dark, not broken
         name = TABLES[parent].key[0]
+        if table.own_time is None and (table.name, column) not in OPTIONAL_PARENTS:
+            # Without a time of its own a row is known once what it is about is known.
+            connection.execute(
+                f"""delete from seen_{table.name} where recorded_at is null
+                    and {column} in (select {name} from staged_{parent})
+                    and {column} not in (select {name} from seen_{parent} where {name} is not null)"""
+            )
         rows = f"seen_{parent}" if parent == table.name else f"lawful_{parent}"
         orphan = f"{column} is not null and {column} not in (select {name} from {rows} where {name} is not null)"
         connection.execute(
-            f"""insert into breaches select '{table.name}', place.file_name, place.file_row, '{column}',
+            f"""insert into breaches select '{table.name}', file_name, file_row, '{column}',
                        'references exist', {column} from seen_{table.name} where {orphan}"""
         )
         if (table.name, column) in OPTIONAL_PARENTS:
@@ -232,7 +268,7 @@ def _judge_times(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
         f"""insert into breaches
             with ordered as (select {link}, min({parent_time}) as moment, min({_day_name(parent_time)}) as day,
                                     bool_or(is_day_only) as is_day_only from lawful_{parent} group by {link})
-            select '{table.name}', s.place.file_name, s.place.file_row, '{own}', '{own} is not before {parent_time}',
+            select '{table.name}', s.file_name, s.file_row, '{own}', '{own} is not before {parent_time}',
                    cast(s.{own} as varchar)
             from seen_{table.name} s join ordered o using ({link})
             where case when s.is_day_only or o.is_day_only then s.{_day_name(own)} < o.day else s.{own} < o.moment end"""
@@ -242,10 +278,10 @@ def _judge_times(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
 def _judge_overrides(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(
         """insert into breaches
-           select 'overrides', place.file_name, place.file_row, 'order_line_id', 'names exactly one of line, order,'
-                  || ' customer, product', replace(row_key, chr(31), ' ')
-           from seen_overrides
-           where cast(order_line_id is not null as int) + cast(order_id is not null as int)
+           select 'overrides', file_name, file_row, 'order_line_id', 'names exactly one of line, order, customer, product',
+                  concat_ws(' ', order_line_id, order_id, customer_id, product_id)
+           from seen_overrides where not is_deleted and
+                 cast(order_line_id is not null as int) + cast(order_id is not null as int)
                + cast(customer_id is not null as int) + cast(product_id is not null as int) <> 1"""
     )
 
@@ -253,24 +289,26 @@ def _judge_overrides(connection: duckdb.DuckDBPyConnection) -> None:
 def _close(connection: duckdb.DuckDBPyConnection, table: Table, n_staged: int, columns: set[str]) -> TableFinding:
     """Create `lawful_NAME` and note whole lines that lost an event."""
     name = table.name
-    kept = " and ".join(f"b.column_name <> '{c}'" for t, c in sorted(OPTIONAL_PARENTS) if t == name) or "true"
-    connection.execute(
-        f"""create table lawful_{name} as select * from seen_{name} s where not exists (
-              select 1 from breaches b where b.table_name = '{name}' and {kept}
-              and b.file_name = s.place.file_name and b.file_row = s.place.file_row)"""
-    )
+    emptied = " and ".join(f"b.column_name <> '{c}'" for t, c in sorted(OPTIONAL_PARENTS) if t == name) or "true"
+    is_broken = f"""exists (select 1 from breaches b where b.table_name = '{name}' and {emptied}
+                            and b.file_name = s.file_name and b.file_row = s.file_row)"""
     n_rows = int(_one(connection, f"select count(*) from seen_{name}"))
-    n_lawful = int(_one(connection, f"select count(*) from lawful_{name}"))
-    if table.is_event or name == "order_lines":
-        link = "po_line_id" if name == "receipts" else "order_line_id"
-        target = "set_aside_inbound select distinct" if name == "receipts" else "set_aside_lines select distinct"
-        why = "" if name == "receipts" else f", 'a row of {name} breaks a law'"
+    n_set_aside = int(_one(connection, f"select count(*) from seen_{name} s where {is_broken}"))
+    versions = "1 as version, cast(null as timestamp) as superseded_at"
+    if _one(connection, f"select bool_or(recorded_at is not null or is_deleted) from seen_{name}"):
+        order = f"(partition by {_row_key(table)} order by known_at, recorded_at nulls first)"
+        versions = f"row_number() over {order} as version, lead(known_at) over {order} as superseded_at"
+    kept = f"where not {is_broken}" if n_set_aside else ""
+    connection.execute(f"create table lawful_{name} as select *, {versions} from seen_{name} s {kept}")
+    if n_set_aside and (table.is_event or name == "order_lines"):
+        link, target, why = "order_line_id", "set_aside_lines", f", 'a row of {name} breaks a law'"
+        if name == "receipts":
+            link, target, why = "po_line_id", "set_aside_inbound", ""
         connection.execute(
-            f"""insert into {target} {link}{why} from seen_{name} where {link} is not null
-                and place not in (select place from lawful_{name})"""
+            f"insert into {target} select distinct {link}{why} from seen_{name} s where {link} is not null and {is_broken}"
         )
     newest = _one(connection, f"select max({table.own_time}) from lawful_{name}") if table.own_time else None
-    return TableFinding(n_rows, n_staged - n_rows, n_rows - n_lawful, columns, newest)
+    return TableFinding(n_rows, n_staged - n_rows, n_set_aside, columns, newest)
 
 
 def _rejected(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
@@ -283,7 +321,8 @@ def _rejected(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
 def _not_ranked(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
     return connection.execute(
         """select order_line_id, string_agg(distinct why, '; ' order by why) as reason
-           from set_aside_lines group by order_line_id order by order_line_id"""
+           from set_aside_lines where order_line_id in (select order_line_id from seen_order_lines)
+           group by order_line_id order by order_line_id"""
     ).df()
 
 
@@ -310,5 +349,5 @@ def _moment(as_of: datetime) -> str:
     return f"timestamp '{as_of.isoformat(sep=' ')}'"
 
 
-def _one(connection: duckdb.DuckDBPyConnection, query: str) -> object:
+def _one(connection: duckdb.DuckDBPyConnection, query: str) -> Any:
     return connection.execute(query).fetchall()[0][0]

@@ -134,6 +134,6 @@ def utc_moment(text: str | datetime) -> datetime:
     """
     try:
         moment = text if isinstance(text, datetime) else datetime.fromisoformat(text)
-    except ValueError as error:
+        return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError) as error:
         raise SettingsError(f"as-of is {text!r}; write a UTC timestamp such as 2024-03-01T05:00:00Z") from error
-    return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)

@@ -73,13 +73,13 @@ def give_out(on_hand: Ints, product: Ints, wanted: Ints, may_split: Bools, order
 
 
 def by_priority(morning: Morning, score: Floats) -> Ints:
-    """Quantities to ship when the highest score of each product comes first; NaN ships nothing.
+    """Quantities to ship when the highest score of each product comes first; NaN and a credit hold ship nothing.
 
     Ties go to the earlier due day, then to the smaller line number.
     """
     columns = morning.columns
     order = np.lexsort((columns["key"], columns["due_day"], -score))
-    order = order[~np.isnan(score[order])]
+    order = order[~np.isnan(score[order]) & ~columns["credit_hold"][order]]
     return give_out(morning.on_hand, columns["product"], columns["open"], columns["may_split"], order)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from erp.simulated_chance import Bools, Columns, Ints, Stream, stack, take, uniform
 from erp.simulated_demand import DAY, order_second
 from erp.simulated_rules import product_id
-from erp.simulated_truth import CHANNELS, COUNTRIES, NEVER, SEGMENTS
+from erp.simulated_truth import CHANNELS, COUNTRIES, NEVER, SEGMENTS, on_credit_hold
 
 if TYPE_CHECKING:
     from erp.simulator import Company
@@ -107,7 +107,6 @@ def _customers(company: "Company") -> pd.DataFrame:
     ids = np.flatnonzero(true.created_day[: true.n_known] < company.day)
     u = [uniform(seed, Stream.CUSTOMER, ids, 60 + i) for i in range(4)]
     country = np.floor(u[0] * len(COUNTRIES)).astype(np.int64)
-    month = company.day // 30
     names = _names("C", ids, 5)
     account = true.account[ids]
     opened = true.created_day[ids]
@@ -124,7 +123,7 @@ def _customers(company: "Company") -> pd.DataFrame:
             "language": _LANGUAGES[country],
             "owner": _OWNERS[np.floor(u[1] * len(_OWNERS)).astype(np.int64)],
             "parent_id": _where(_names("C", account, 5), account != ids),
-            "credit_hold": uniform(seed, Stream.CUSTOMER, ids, 70, month) < 0.015,
+            "credit_hold": on_credit_hold(company.shape, true.n_known, ids, company.day),
             "contact_allowed": u[2] > 0.05,
         }
     )
@@ -188,6 +187,7 @@ def waiting_frame(company: "Company", lines: Columns) -> pd.DataFrame:
     frame = pd.DataFrame(_line_columns(company, lines))
     who = np.minimum(lines["customer"], company.customers.n_known - 1)
     is_named = lines["customer"] < company.customers.n_known
+    frame["account_id"] = _where(_names("C", company.customers.account[lines["customer"]], 5), is_named)
     frame["open_quantity"] = lines["open"].astype(np.float64)
     frame["unit_cost"] = lines["unit_cost"]
     frame["due_on"] = _on(company, lines["due_day"])
@@ -195,6 +195,7 @@ def waiting_frame(company: "Company", lines: Columns) -> pd.DataFrame:
     frame["waited_days"] = company.day - lines["due_day"]
     frame["segment"] = _where(SEGMENTS[company.customers.segment[who]], is_named)
     frame["priority_class"] = np.where(is_named, company.customers.priority_class[who], np.nan)
+    frame["credit_hold"] = lines["credit_hold"].astype(bool)
     return frame
 
 

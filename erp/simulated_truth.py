@@ -17,6 +17,7 @@ FAVOURITE_SHARE = 0.6  # of a customer's lines that fall in its favourite catego
 GUEST_FURTHER_LINES = 0.3  # of an anonymous order beyond its first
 PROMOTED_SHARE = 0.1  # of orders with a further discount
 PROMOTION_DISCOUNT = 0.05  # of the list price
+CREDIT_HOLD_SHARE = 0.015  # of customers, each for a month of 30 days
 
 
 @dataclass(frozen=True)
@@ -252,6 +253,12 @@ def lost_by_waiting(shape: CompanyShape, waited_days: Floats) -> Floats:
 def lost_by_cancelling(shape: CompanyShape, customers: Customers, customer: Ints) -> Floats:
     """Chance that a cancelled line costs the customer [kappa], `cancel_lost_share` times its fragility."""
     return np.minimum(shape.cancel_lost_share * customers.fragility[customer], 1.0)
+
+
+def on_credit_hold(shape: CompanyShape, n_known: int, customer: Ints, day: int) -> Bools:
+    """Whether each customer gets no goods on `day`, whatever rule gives them out; anonymous buyers pay first."""
+    is_held = uniform(shape.seed, Stream.CUSTOMER, customer, 70, day // 30) < CREDIT_HOLD_SHARE
+    return np.asarray(is_held & (customer < n_known), dtype=np.bool_)
 
 
 def is_alive(customers: Customers, is_lost: Bools, day: int) -> Bools:

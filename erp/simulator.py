@@ -27,6 +27,7 @@ from erp.simulated_truth import (
     draw_customers,
     draw_products,
     is_alive,
+    on_credit_hold,
 )
 
 __all__ = [
@@ -145,11 +146,15 @@ def morning(company: Company) -> Morning:
     return Morning(
         at=company.as_of,
         day=company.day,
-        columns=waiting | {"priority_class": typed},
+        columns=waiting | {"priority_class": typed, "credit_hold": _held(company, who)},
         on_hand=company.on_hand.copy(),
         make_frame=lambda columns: simulated_tables.waiting_frame(company, columns),
         make_tables=lambda: close(company),
     )
+
+
+def _held(company: Company, customer: Ints) -> Bools:
+    return on_credit_hold(company.shape, company.customers.n_known, customer, company.day)
 
 
 def _checked(seen: Morning, quantity: Ints) -> Ints:
@@ -167,6 +172,9 @@ def _checked(seen: Morning, quantity: Ints) -> Ints:
     if (used > seen.on_hand).any():
         short = np.flatnonzero(used > seen.on_hand)
         raise ValueError(f"the rule ships more than is on the shelf of {len(short)} products, e.g. index {short[0]}")
+    if (held := (quantity > 0) & seen.columns["credit_hold"]).any():
+        names = seen.lines["order_line_id"][held].tolist()[:3]
+        raise ValueError(f"the rule ships {int(held.sum())} lines of customers on credit hold, e.g. {names}")
     return quantity.astype(np.int64)
 
 
@@ -243,7 +251,7 @@ def _take_orders(company: Company) -> None:
     company.daily_units += (units - company.daily_units) / DEMAND_MEMORY_DAYS
     company.open = stack([company.open, new])
     may_leave = (company.open["due_day"] == day) & (company.open["ordered_second"] < day * DAY + SAME_DAY_UNTIL)
-    order = np.flatnonzero(may_leave)
+    order = np.flatnonzero(may_leave & ~_held(company, company.open["customer"]))
     order = order[np.argsort(company.open["ordered_second"][order], kind="stable")]
     lines = company.open
     shipped = give_out(company.on_hand, lines["product"], lines["open"], lines["may_split"], order)

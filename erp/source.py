@@ -81,6 +81,9 @@ def stage(connection: duckdb.DuckDBPyConnection, source: Source) -> dict[str, se
 
 def _check_columns(table: Table, parts: dict[Path, set[str]], folder: Path) -> None:
     for path, columns in parts.items():
+        names = _header(path) if path.suffix == ".csv" else []
+        if twice := [name for name in table.columns if names.count(name) > 1]:
+            raise ContractError(f"{path.relative_to(folder)} names {', '.join(twice)} twice; each column once")
         if missing := [name for name in table.required if name not in columns]:
             raise ContractError(
                 f"{path.relative_to(folder)}: required columns are missing: {', '.join(missing)};"
@@ -111,8 +114,6 @@ def _header(path: Path) -> list[str]:
         ) from error
     if not header:
         raise ContractError(f"{path.name} is empty; a table without rows still has its header line")
-    if len(set(header)) < len(header):
-        raise ContractError(f"{path.name} names a column twice; each column once")
     return header
 
 
@@ -121,64 +122,102 @@ def _stage_table(
 ) -> None:
     typed = ", ".join(f'"{column}" {SQL_TYPES[table.kind(column)]}' for column in table.columns)
     connection.execute(f"create table staged_{table.name} (file_name varchar, file_row bigint, {typed})")
-    for path, columns in parts.items():
+    for path in parts:
         label = path.relative_to(folder).as_posix()
-        _load_part(connection, path)
+        columns = _load_part(connection, table, path)
         cells = [_typed(table.kind(c), c) if c in columns else "null" for c in table.columns]
         connection.execute(
             f"insert into staged_{table.name} select $label, file_row, {', '.join(cells)} from part", {"label": label}
         )
-        for column in table.columns:
-            if column in columns and table.kind(column) in KIND_WORDS:
+        for column in columns:
+            if table.kind(column) in KIND_WORDS:
                 _list_unreadable(connection, table, column, label)
     connection.execute("drop table if exists part")
 
 
-def _relation(connection: duckdb.DuckDBPyConnection, path: Path) -> tuple[str, dict[str, object]]:
-    if path.suffix == ".parquet":
-        return "read_parquet($file)", {"file": str(path)}
-    columns = ", ".join("'" + name.replace("'", "''") + "': 'varchar'" for name in _header(path))
-    options = "header=true, delim=',', quote='\"', escape='\"', nullstr='', auto_detect=false, parallel=false"
-    return f"read_csv($file, columns={{{columns}}}, {options})", {"file": str(path)}
-
-
-def _load_part(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    relation, values = _relation(connection, path)
+def _load_part(connection: duckdb.DuckDBPyConnection, table: Table, path: Path) -> list[str]:
+    """Load the contract's columns of one file into `part`, missing cells as null; returns their names."""
+    if path.suffix == ".csv":
+        names = _header(path)
+        _check_quotes(path)
+        # A column that the contract does not name may bear any name, or none.
+        given = [name if name in table.columns else f"ignored {place}" for place, name in enumerate(names)]
+        types = dict.fromkeys(given, "VARCHAR")
+        columns = ", ".join(f"'{name}': 'varchar'" for name in given)
+        options = "header=true, delim=',', quote='\"', escape='\"', nullstr='', auto_detect=false, parallel=false"
+        relation = f"read_csv($file, columns={{{columns}}}, {options})"
+    else:
+        types = _parquet_types(connection, path)
+        relation = "read_parquet($file)"
+    present = [column for column in table.columns if column in types]
+    cells = "".join(f", {_cell(column, types[column], table.kind(column))}" for column in present)
     try:
         connection.execute(
-            f"create or replace temp table part as select row_number() over () as file_row, * from {relation}", values
+            f"create or replace temp table part as select row_number() over () as file_row{cells} from {relation}",
+            {"file": str(path)},
         )
     except duckdb.Error as error:
-        raise ContractError(
-            f"{path.name} cannot be read as {path.suffix[1:]}: {_first_line(error)};"
-            " the contract asks for Parquet, or CSV in UTF-8 with header, comma and double quotes"
-        ) from error
+        raise _unreadable(path, _first_line(error)) from error
+    return present
+
+
+def _check_quotes(path: Path) -> None:
+    """Refuse a CSV file whose last quote never closes: the engine would drop every row behind it without a word."""
+    if b'"' not in path.read_bytes():
+        return
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            for _ in csv.reader(lines, strict=True):
+                pass
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise _unreadable(path, str(error)) from error
+
+
+def _unreadable(path: Path, why: str) -> ContractError:
+    return ContractError(
+        f"{path.name} cannot be read as {path.suffix[1:]}: {why};"
+        " the contract asks for Parquet, or CSV in UTF-8 with header, comma and double quotes"
+    )
+
+
+def _cell(column: str, sql_type: str, kind: str) -> str:
+    """SQL of a raw cell, null where it is missing: empty text, or the NaN by which pandas writes a missing value."""
+    cell = f'"{column}"'
+    if sql_type == "VARCHAR":
+        return f"nullif({cell}, '') as {cell}"
+    if sql_type not in {"DOUBLE", "FLOAT"}:
+        return cell
+    number = f"case when not isnan({cell}) then {cell} end"
+    if kind in {"id", "text"}:
+        # Whole ids beside a missing one become floats in pandas; 101.0 is still the id 101.
+        number = f"case when {cell} = floor({cell}) then cast(try_cast({cell} as hugeint) as varchar) else cast({number} as varchar) end"
+    return f"{number} as {cell}"
 
 
 def _typed(kind: str, column: str) -> str:
     """SQL that reads a cell in its kind, null where it cannot be read; times are UTC, with or without a zone."""
     cell = f'"{column}"'
     if kind in {"id", "text"}:
-        return f"nullif(cast({cell} as varchar), '')"
+        return f"cast({cell} as varchar)"
     if kind == "time":
         moment = f"try_cast({cell} as timestamptz)"
         return f"case when isfinite({moment}) then {moment} at time zone 'UTC' end"
     if kind == "day":
         return f"case when isfinite(try_cast({cell} as timestamp)) then cast(try_cast({cell} as timestamp) as date) end"
+    number = f"try_cast({cell} as double)"
     if kind in {"amount", "count"}:
-        number = f"try_cast({cell} as double)"
         return f"case when isfinite({number}) then {number} end"
-    return f"try_cast({cell} as {SQL_TYPES[kind]})"
+    if kind == "whole":
+        return f"case when {number} = floor({number}) then try_cast({number} as bigint) end"
+    return f"try_cast({cell} as boolean)"
 
 
 def _list_unreadable(connection: duckdb.DuckDBPyConnection, table: Table, column: str, label: str) -> None:
     kind = table.kind(column)
-    # A missing number in Parquet often travels as NaN: empty, not unreadable.
-    empty = "lower(cast({0} as varchar)) in ('nan', '')" if kind in {"amount", "count", "whole"} else "false"
     connection.execute(
         f"""insert into breaches
             select $table, $label, file_row, $column, $rule, cast("{column}" as varchar)
-            from part where "{column}" is not null and {_typed(kind, column)} is null and not {empty.format(f'"{column}"')}""",
+            from part where "{column}" is not null and {_typed(kind, column)} is null""",
         {"table": table.name, "label": label, "column": column, "rule": KIND_WORDS[kind]},
     )
 

@@ -1,18 +1,29 @@
 -- One row per open back-ordered line: something is still open, and its due day (and handling time) lies before today.
-with orders as (
+with waiting as (
+    select k.*, n.root_id, n.warehouse_id, n.ship_group, n.customer_reference, n.channel as order_channel, n.ordered_at,
+           n.requested_on, n.may_split, n.promised_on as promised_with_order_on
+    from known_lines k join known_order_lines n on n.order_line_id = k.order_line_id
+    cross join known_moment
+    where k.open_quantity > 0 and k.due_on <= last_due_on
+),
+orders as (
     select order_id, sum(quantity * unit_price) as order_value, cast(count(*) as double) as order_n_lines
-    from known_lines group by order_id
+    from known_lines where order_id in (select order_id from waiting) group by order_id
 )
 select l.order_line_id, l.order_id, l.root_id, l.customer_id, l.account_id, l.product_id, l.warehouse_id, l.ship_group,
-       l.customer_reference, k.name as customer_name, p.product_name, k.owner, k.segment, l.channel, k.country, p.category,
+       l.customer_reference, k.name as customer_name, p.product_name, k.owner, k.segment,
+       coalesce(l.order_channel, k.channel) as channel, k.country, p.category,
        cast(k.priority_class as double) as priority_class,
        coalesce(k.credit_hold, false) as credit_hold, coalesce(k.contact_allowed, true) as contact_allowed,
        p.is_discontinued, today as cutoff_on, l.ordered_at, l.ordered_on, l.due_on, l.requested_on,
-       l.promised_on, l.latest_promised_on, l.promise_told_on, cast(l.n_slips as double) as n_slips,
+       l.promised_on, coalesce(t.latest_promised_on, l.promised_on) as latest_promised_on,
+       coalesce(t.promise_told_on, case when l.promised_with_order_on is not null then l.ordered_on end) as promise_told_on,
+       cast(coalesce(t.n_later_dates, 0) + case when t.first_promised_on > l.promised_with_order_on then 1 else 0 end as double)
+           as n_slips,
        date_diff('day', l.due_on, today) as waited_days,
        cast(date_diff('day', l.promised_on, today) as double) as days_late,
        l.quantity, l.open_quantity, cast(l.shipped_quantity > 0 as double) as is_partly_shipped, p.quantity_step,
-       l.may_split, l.unit_price, l.list_price, l.unit_cost, l.unit_cost_is_assumed,
+       l.may_split, l.unit_price, l.list_price, l.unit_cost, g.unit_cost_is_assumed,
        l.unit_price / nullif(l.list_price, 0.0) as price_ratio,
        l.open_quantity * l.unit_price as line_value,
        l.open_quantity * (l.unit_price - l.unit_cost) as line_margin,
@@ -23,11 +34,12 @@ select l.order_line_id, l.order_id, l.root_id, l.customer_id, l.account_id, l.pr
        p.product_cancel_share, p.product_mean_wait_days, p.product_n_lines_91d, p.product_n_waiting_lines,
        p.supplier_id, p.supplier_mean_delay_days, p.supplier_late_share,
        cast(extract(month from today) as double) as cutoff_month
-from known_lines l
+from waiting l
 join orders o on o.order_id = l.order_id
 join products p on p.product_id = l.product_id
+join known_products g on g.product_id = l.product_id
+left join told_dates t on t.order_line_id = l.order_line_id
 left join known_customers k on k.customer_id = l.customer_id
 left join customers c on c.customer_id = l.customer_id
 cross join known_moment
-where l.open_quantity > 0 and l.due_on <= last_due_on
 order by l.order_line_id

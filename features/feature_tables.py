@@ -13,7 +13,16 @@ import pandas as pd
 from erp.kept_files import read_kept, write_kept
 from erp.known import Facts, show
 
-QUERIES = ("known_lines", "customers", "accounts", "suppliers", "products", "backorder_lines", "inbound_dates")
+QUERIES = (
+    "told_dates",
+    "known_lines",
+    "customers",
+    "accounts",
+    "suppliers",
+    "products",
+    "backorder_lines",
+    "inbound_dates",
+)
 
 
 def query(name: str) -> str:
@@ -47,7 +56,7 @@ def build(connection: duckdb.DuckDBPyConnection, facts: Facts, moment: datetime,
 _NOT_NEEDED_BY = {
     "accounts": ("customers",),
     "backorder_lines": ("accounts",),
-    "inbound_dates": ("known_lines", "customers", "accounts", "suppliers", "products", "backorder_lines"),
+    "inbound_dates": ("told_dates", "known_lines", "customers", "accounts", "suppliers", "products", "backorder_lines"),
 }
 
 

@@ -1,7 +1,10 @@
 -- One row per product: how its lines fared, who usually delivers it.
 with usual as (
-    select product_id, max_by(supplier_id, ordered_on) as supplier_id
-    from known_purchase_orders where supplier_id is not null group by product_id
+    select product_id, supplier_id
+    from (select product_id, supplier_id,
+                 row_number() over (partition by product_id order by ordered_on desc, po_line_id desc) as nth
+          from known_purchase_orders where supplier_id is not null)
+    where nth = 1
 ),
 record as (
     select product_id,
@@ -9,7 +12,7 @@ record as (
                / nullif(cast(count(*) filter (where has_ended) as double), 0.0) as cancel_share,
            avg(cast(wait_days as double)) filter (where has_ended) as mean_wait_days,
            count(*) filter (where ordered_on > today - 91) as n_lines_91d,
-           count(*) filter (where open_quantity > 0 and due_on < today) as n_waiting_lines
+           count(*) filter (where open_quantity > 0 and due_on <= last_due_on) as n_waiting_lines
     from known_lines cross join known_moment
     group by product_id
 )

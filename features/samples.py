@@ -35,56 +35,84 @@ def cancellation_samples(facts: Facts, every_days: int = 14, at_most: int = 39) 
 
     Returns
     -------
-    Columns of `backorder_lines` plus `cancelled_day`, `closed_day` (1 = the first 24 h after the cut-off; NaN: did not
-    happen) and `observed_days` (days until the next cut-off or the newest day whose labels are complete).
+    Columns of `backorder_lines` plus `cancelled_day` (by the customer), `closed_day` (shipped in full, cancelled by us,
+    or told a new date: our own acts, after which the line is no longer the one that the cut-off describes), both NaN
+    if it did not happen and 1 for the first 24 h after the cut-off, and `observed_days` (days until the next cut-off or
+    the newest day whose labels are complete).
     """
     with facts.connect() as connection:
         build(connection, facts, facts.as_of, "known_lines")
         ends = fetch(connection, "select order_line_id, ended_at, ended_by from known_lines where has_ended")
+        new_dates = fetch(connection, _NEW_DATES)
         first = _first_order(connection)
         if first is None:
-            return _with_ends(build(connection, facts, facts.as_of, "backorder_lines").iloc[:0], ends, facts.as_of, 0)
+            return _with_ends(
+                build(connection, facts, facts.as_of, "backorder_lines").iloc[:0], ends, new_dates, facts.as_of, 0
+            )
         lag_days = _recording_lag_days(connection)
         moments = cutoffs(facts, first + timedelta(days=28), every_days, at_most, every_days)
         parts = []
         for moment in moments or [facts.as_of]:
             lines = build(connection, facts, moment, "backorder_lines")
             observed = min(every_days, (facts.as_of - moment).days - lag_days)
-            parts.append(_with_ends(lines, ends, moment, max(observed, 0)))
+            parts.append(_with_ends(lines, ends, new_dates, moment, max(observed, 0)))
     return pd.concat(parts, ignore_index=True)
 
 
-def _with_ends(lines: pd.DataFrame, ends: pd.DataFrame, moment: datetime, observed_days: int) -> pd.DataFrame:
-    sample = lines.merge(ends, on="order_line_id", how="left")
-    days = np.ceil((sample["ended_at"] - pd.Timestamp(moment)) / DAY).clip(lower=1)
+_NEW_DATES = """
+select t.order_line_id, t.told_at from (
+    select *, lag(promised_on) over (partition by order_line_id order by told_at, promised_on) as before_on
+    from known_told_dates) t
+join known_order_lines l on l.order_line_id = t.order_line_id
+where t.promised_on is distinct from coalesce(t.before_on, l.promised_on)
+order by t.order_line_id, t.told_at
+"""
+
+
+def _with_ends(
+    lines: pd.DataFrame, ends: pd.DataFrame, new_dates: pd.DataFrame, moment: datetime, observed_days: int
+) -> pd.DataFrame:
+    later = new_dates[new_dates["told_at"] > pd.Timestamp(moment)].drop_duplicates("order_line_id")
+    sample = lines.merge(ends, on="order_line_id", how="left").merge(later, on="order_line_id", how="left")
+    ended_day, told_day = (_day_after(sample[name], moment) for name in ("ended_at", "told_at"))
     is_own = sample["ended_by"] == "customer"
     return sample.assign(
-        cancelled_day=days.where(is_own).astype(float),
-        closed_day=days.where(~is_own).astype(float),
+        cancelled_day=ended_day.where(is_own),
+        closed_day=np.fmin(ended_day.where(~is_own), told_day),
         observed_days=observed_days,
-    ).drop(columns=["ended_at", "ended_by"])
+    ).drop(columns=["ended_at", "ended_by", "told_at"])
+
+
+def _day_after(times: pd.Series, moment: datetime) -> pd.Series:
+    return np.ceil((times - pd.Timestamp(moment)) / DAY).clip(lower=1).astype(float)
 
 
 def account_samples(facts: Facts, every_days: int = 28, at_most: int = 14) -> pd.DataFrame:
     """Accounts at past cut-offs, with what they ordered over the horizon after each.
 
+    Every cut-off is watched over two horizons: the full one, to learn from, and about half of it, so that one more
+    cut-off, later than every outcome that is then complete, can judge by time.
+
     Returns
     -------
     Columns of `accounts` plus `next_margin`, `next_amount` (money, net of what was cancelled or returned),
-    `next_n_orders` and `horizon_days` (365; in young data half or a quarter of it, whatever leaves an earlier quarter
-    of a year to learn from).
+    `next_n_orders` and `horizon_days` (the full one is 365; in young data half or a quarter of it, whatever leaves an
+    earlier quarter of a year to learn from).
     """
     with facts.connect() as connection:
         last = build(connection, facts, facts.as_of, "known_lines")
         first = _first_order(connection)
         horizon_days = _horizon_days(facts, first)
+        shorter_days = horizon_days - every_days * round(horizon_days / (2 * every_days))
         orders = last.loc[last["account_id"].notna(), ["account_id", "ordered_on", "net_margin", "net_amount"]]
         moments = cutoffs(facts, (first or facts.as_of) + timedelta(days=60), every_days, at_most, horizon_days)
         parts = []
-        for moment in moments or [facts.as_of]:
+        for moment in [*moments, facts.as_of - timedelta(days=shorter_days)]:
             accounts = build(connection, facts, moment, "accounts")
             accounts = accounts if moments else accounts.iloc[:0]
-            parts.append(_with_next_orders(accounts, orders, local_day(moment, facts.site), horizon_days))
+            for days in (horizon_days, shorter_days):
+                if moment + timedelta(days=days) <= facts.as_of:
+                    parts.append(_with_next_orders(accounts, orders, local_day(moment, facts.site), days))
     return pd.concat(parts, ignore_index=True)
 
 

@@ -29,12 +29,13 @@ MOST_ROUNDS = 600
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A booster on all rows and what one trained on the past alone said about the rows that judged it.
+    """A booster on all rows of the full horizon, and what one trained on the past alone said about later rows.
 
     Parameters
     ----------
-    judged : rows of the newest cut-off
+    judged : rows of the newest cut-off that could be judged, over the full horizon or a shorter one
     prediction : one per judged row, by a booster that did not see them or their time
+    is_full_horizon : whether they were watched as long as the rows that train
     how : plain words for the split
     """
 
@@ -43,37 +44,63 @@ class Trained:
     n_rounds: int
     judged: pd.DataFrame
     prediction: np.ndarray
+    is_full_horizon: bool
     how: str
 
 
 def train(samples: pd.DataFrame, target: Callable[[pd.DataFrame], np.ndarray], params: Mapping[str, Any]) -> Trained:
-    """Choose the number of trees on the newest cut-off, predict it from the past, then train on all rows."""
-    ordered = in_order(samples)
-    is_past, is_judged, how = split(ordered)
-    inputs = learn_inputs(ordered, NUMERIC, TEXT)
-    rows = _rows(inputs, ordered, target)
+    """Choose the number of trees on a later cut-off, predict it from the past, then train on all full outcomes."""
+    full, panel = full_horizon(samples), judging_panel(samples)
+    is_past, is_judged, how = split(panel)
+    inputs = learn_inputs(full, NUMERIC, TEXT)
+    rows = _rows(inputs, panel, target)
     n_rounds = best_rounds(rows, np.flatnonzero(is_past), np.flatnonzero(is_judged), params, MOST_ROUNDS)
-    past_booster = boost(_rows(inputs, ordered[is_past], target), params, n_rounds)
-    judged = ordered[is_judged].reset_index(drop=True)
+    past_booster = boost(_rows(inputs, panel[is_past], target), params, n_rounds)
+    judged = panel[is_judged].reset_index(drop=True)
     prediction = predict_rows(past_booster, inputs, rows.values[is_judged])
-    return Trained(inputs, boost(rows, params, n_rounds), n_rounds, judged, prediction, how)
+    is_full = bool(panel["horizon_days"].max() == full["horizon_days"].max())
+    return Trained(
+        inputs, boost(_rows(inputs, full, target), params, n_rounds), n_rounds, judged, prediction, is_full, how
+    )
+
+
+def full_horizon(samples: pd.DataFrame) -> pd.DataFrame:
+    """The rows watched longest, in order: what a model learns from."""
+    return in_order(samples[samples["horizon_days"] == samples["horizon_days"].max()])
+
+
+def judging_panel(samples: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the longest horizon that can be split by time, in order; of the longest there is if none can.
+
+    Watching for a shorter time lets outcomes be complete before a later cut-off begins, so that a history of two years
+    can be judged forward in time.
+    """
+    for days in sorted(samples["horizon_days"].unique(), reverse=True):
+        panel = in_order(samples[samples["horizon_days"] == days])
+        if _is_past(panel).any():
+            return panel
+    return full_horizon(samples)
 
 
 def split(samples: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, str]:
-    """Which rows train and which judge, and in plain words how they were told apart.
+    """Which rows of one horizon train and which judge, and in plain words how they were told apart.
 
     The newest cut-off judges. Rows train whose outcome was complete by then; if there are none (a young history) two
     thirds of the accounts train and the others judge, which shares the season between them.
     """
-    newest = samples["cutoff_on"].max()
-    is_newest = (samples["cutoff_on"] == newest).to_numpy()
-    complete_on = samples["cutoff_on"] + pd.to_timedelta(samples["horizon_days"], unit="D")
-    is_past = (complete_on <= newest).to_numpy()
+    is_newest = (samples["cutoff_on"] == samples["cutoff_on"].max()).to_numpy()
+    is_past = _is_past(samples)
     if is_past.any():
-        return is_past, is_newest, "by time: outcomes complete by the newest cut-off train, the newest cut-off judges"
+        days = int(samples["horizon_days"].max())
+        return is_past, is_newest, f"by time over {days} days: outcomes complete by the newest cut-off train, it judges"
     judges = thirds(samples["account_id"]) == 0
     how = "by account: the history is too short to split by time, so a third of the accounts judges in the same season"
     return ~judges, judges & is_newest, how
+
+
+def _is_past(samples: pd.DataFrame) -> np.ndarray:
+    complete_on = samples["cutoff_on"] + pd.to_timedelta(samples["horizon_days"], unit="D")
+    return np.asarray(complete_on <= samples["cutoff_on"].max())
 
 
 def thirds(account_ids: pd.Series) -> np.ndarray:
@@ -98,11 +125,11 @@ def scale_to_horizon(samples: pd.DataFrame) -> np.ndarray:
 
 
 def horizon_note(samples: pd.DataFrame) -> str | None:
-    """Sentence about outcomes watched for less than a year; None if all were watched in full."""
-    shortest = int(samples["horizon_days"].min()) if len(samples) else VALUE_HORIZON_DAYS
-    if shortest >= VALUE_HORIZON_DAYS:
+    """Sentence about outcomes watched for less than a year; None if some were watched in full."""
+    longest = int(samples["horizon_days"].max()) if len(samples) else VALUE_HORIZON_DAYS
+    if longest >= VALUE_HORIZON_DAYS:
         return None
-    return f"the history is young: outcomes were watched for {shortest} days instead of {VALUE_HORIZON_DAYS}"
+    return f"the history is young: outcomes were watched for {longest} days instead of {VALUE_HORIZON_DAYS}"
 
 
 def _rows(inputs: Inputs, frame: pd.DataFrame, target: Callable[[pd.DataFrame], np.ndarray]) -> TrainingRows:

@@ -158,7 +158,7 @@ def evaluate(inbound_dates: pd.DataFrame, today: pd.Timestamp, n_days: int = 180
     ours, theirs = rows["pinball"].to_numpy(), rows["pinball_supplier"].to_numpy()
     metrics |= {"pinball_days": float(ours.mean()), "pinball_days_supplier_date": float(theirs.mean())}
     metrics |= with_interval("pinball_saved_share", ratio_interval(theirs - ours, theirs, group, seed))
-    figure = calibration_plot(rows["median_days"], rows["outcome_days"], "Days until goods come")
+    figure = calibration_plot(rows["mean_days"], rows["outcome_days"], "Days until goods come")
     notes = [
         f"judged on {len(judged)} past days, learning from what was known then; intervals resample supplier and day",
         "whole days make intervals wider than asked for: compare coverage with coverage_expected",
@@ -189,7 +189,7 @@ def _judge_on(inbound_dates: pd.DataFrame, day: pd.Timestamp, today: pd.Timestam
     outcome = np.maximum((came_on.where(came, today) - day).dt.days.to_numpy(), 1)
     told = np.maximum((inbound["expected_on"] - day).dt.days.to_numpy(), 1)
     low_high = {"50": (0.25, 0.75), "90": (0.05, 0.95)}
-    rows = {"came": came, "outcome_days": outcome, "median_days": _quantile_days(log_open, 0.5)}
+    rows = {"came": came, "outcome_days": outcome, "mean_days": np.exp(log_open).sum(axis=1)}
     has_come = np.c_[-np.expm1(log_open), np.ones(len(inbound))]
     line = np.arange(len(inbound))
     for name, (low_share, high_share) in low_high.items():

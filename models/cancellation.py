@@ -25,8 +25,8 @@ from models.report import Report, calibration_plot, gain_plot, hazard_plot, impo
 # Not here: stock (see above); credit_hold and contact_allowed (they change, so past values are unknown without
 # versions); months (a young history would take them for the trend).
 NUMERIC = (
-    "waited_days", "days_late", "n_slips", "quantity", "open_quantity", "is_partly_shipped", "quantity_step",
-    "may_split", "unit_price", "list_price", "price_ratio", "line_value", "line_margin", "order_value",
+    "waited_days", "days_late", "days_past_latest", "n_slips", "quantity", "open_quantity", "is_partly_shipped",
+    "quantity_step", "may_split", "unit_price", "list_price", "price_ratio", "line_value", "line_margin", "order_value",
     "order_n_lines", "is_discontinued", "customer_tenure_days", "customer_n_orders", "customer_days_since_order",
     "customer_mean_gap_days", "customer_spend_365d", "customer_mean_wait_days", "customer_late_share",
     "customer_cancel_share", "customer_n_cancelled", "customer_n_open_lines", "product_cancel_share",
@@ -34,7 +34,7 @@ NUMERIC = (
     "supplier_late_share",
 )  # fmt: skip
 TEXT = ("segment", "channel", "country", "category", "priority_class")
-ADVANCING = ("waited_days", "days_late")
+ADVANCING = ("waited_days", "days_late", "days_past_latest")
 
 ASSUMED_HAZARD_PER_DAY = 0.003  # assumed: 1 in 11 cancels within a month; one pseudo-event, so data soon outweigh it
 FEWEST_CANCELLATIONS = 50  # below this a booster learns noise
@@ -109,7 +109,7 @@ def fit(
     ----------
     samples : one row per line and past cut-off with `numeric`, `text` and observed_days, cancelled_day, closed_day
     """
-    ordered = samples.sort_values(["cutoff_on", "order_line_id"], kind="stable").reset_index(drop=True)
+    ordered = with_clocks(samples.sort_values(["cutoff_on", "order_line_id"], kind="stable").reset_index(drop=True))
     days = line_days(ordered, seed)
     n_cancelled = int(days.cancelled.sum())
     facts = {"n_samples": len(ordered), "n_cancelled": n_cancelled, "n_line_days": float(days.weight.sum())}
@@ -120,7 +120,7 @@ def fit(
     if n_cancelled < FEWEST_CANCELLATIONS:
         why = f"{n_cancelled} customer cancellations are fewer than {FEWEST_CANCELLATIONS}: one hazard per wait band"
         return CancellationModel("pooled", why, pooled, facts=facts)
-    most = {name: _greatest(ordered, days, name) for name in ADVANCING}
+    most = {name: _greatest(ordered, days, name) for name in ADVANCING if name in numeric}
     inputs = learn_inputs(ordered, numeric, text)
     values = matrix_on(inputs, inputs.matrix(ordered), days.sample, days.day, most)
     rows = TrainingRows(inputs, values, days.cancelled, days.weight)
@@ -158,12 +158,29 @@ def hazards(model: CancellationModel, lines: pd.DataFrame, sample: np.ndarray, d
     pooled = np.array(model.pooled)[wait_band(as_numbers(lines["waited_days"])[sample] + day - 1)]
     if model.booster is None or model.inputs is None:
         return pooled
-    values = matrix_on(model.inputs, model.inputs.matrix(lines), sample, day, model.most)
+    values = matrix_on(model.inputs, model.inputs.matrix(with_clocks(lines)), sample, day, model.most)
     chance = predict_rows(model.booster, model.inputs, values)
     if "customer_id" not in lines.columns:
         return chance
     # Patience is learned at the customer: where nobody is named only the pooled hazard is honest.
     return np.where(lines["customer_id"].isna().to_numpy()[sample], pooled, chance)
+
+
+def with_clocks(lines: pd.DataFrame) -> pd.DataFrame:
+    """Add days_past_latest, the days since the latest date told: a date told again and broken again hurts anew.
+
+    Lines without latest_promised_on were told one date only.
+
+    >>> days = pd.to_datetime(["2026-03-05", "2026-03-01"])
+    >>> line = pd.DataFrame({"cutoff_on": days[:1], "latest_promised_on": days[1:], "days_late": 20.0})
+    >>> with_clocks(line)["days_past_latest"].tolist()
+    [4.0]
+    """
+    if "days_past_latest" in lines.columns or "days_late" not in lines.columns:
+        return lines
+    if "latest_promised_on" not in lines.columns:
+        return lines.assign(days_past_latest=lines["days_late"])
+    return lines.assign(days_past_latest=(lines["cutoff_on"] - lines["latest_promised_on"]).dt.days.astype(float))
 
 
 def evaluate(
@@ -173,7 +190,7 @@ def evaluate(
 
     Intervals resample customers. The baselines are one constant hazard and one hazard per wait band.
     """
-    ordered = samples.sort_values(["cutoff_on", "order_line_id"], kind="stable").reset_index(drop=True)
+    ordered = with_clocks(samples.sort_values(["cutoff_on", "order_line_id"], kind="stable").reset_index(drop=True))
     day = split_day(ordered)
     if day is None:
         return Report(notes=["too few cancellations or cut-offs to judge by time: nothing was measured"])

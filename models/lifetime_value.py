@@ -18,8 +18,9 @@ from sklearn.metrics import mean_tweedie_deviance
 from models.account_panel import (
     VALUE_HORIZON_DAYS,
     Trained,
+    full_horizon,
     horizon_note,
-    in_order,
+    judging_panel,
     scale_to_horizon,
     split,
     train,
@@ -87,17 +88,18 @@ class LifetimeValueModel:
 
 def fit(account_samples: pd.DataFrame, seed: int = 0) -> LifetimeValueModel:
     """Learn from accounts at past cut-offs and the margin that followed; row order does not matter."""
-    n_buyers = int((account_samples["next_margin"] > 0).sum())
-    facts: dict[str, float] = {"n_samples": len(account_samples), "n_buyers": n_buyers}
+    full = full_horizon(account_samples)
+    n_buyers = int((full["next_margin"] > 0).sum())
+    facts: dict[str, float] = {"n_samples": len(full), "n_buyers": n_buyers}
     young = horizon_note(account_samples)
     assumed = f"; {young} and scaled up in proportion: assumed" if young else ""
-    if not len(account_samples):
+    if not len(full):
         return LifetimeValueModel(
             "assumed", "no past cut-off with an outcome: past margin is assumed to go on", facts=facts
         )
     if n_buyers < FEWEST_BUYERS:
         why = f"{n_buyers} rows with later margin are fewer than {FEWEST_BUYERS}: own past margin, shrunk{assumed}"
-        return _own_history(account_samples, why, facts)
+        return _own_history(full, why, facts)
     trained = train(account_samples, next_margin, {**PARAMS, "seed": seed})
     level, facts["n_rounds"] = _level(trained), trained.n_rounds
     why = f"{n_buyers} rows with later margin; {trained.n_rounds} boosted trees; split {trained.how}{assumed}"
@@ -138,7 +140,7 @@ def evaluate(account_samples: pd.DataFrame, seed: int = 0) -> Report:
     """
     if not len(account_samples):
         return Report(notes=["no past cut-off with an outcome: nothing was measured"])
-    ordered = in_order(account_samples)
+    ordered = judging_panel(account_samples)
     is_past, is_judged, how = split(ordered)
     judged = ordered[is_judged].reset_index(drop=True)
     actual = next_margin(judged)
@@ -157,13 +159,17 @@ def evaluate(account_samples: pd.DataFrame, seed: int = 0) -> Report:
     if model.booster is not None and model.inputs is not None:
         gains = model.booster.feature_importance("gain")
         figures["importance"] = importance_plot(model.inputs.columns, gains, "What tells who will bring margin")
-    young = horizon_note(ordered)
-    notes = [f"split {how}; {len(judged)} accounts judged; {model.why}", *([young] if young else [])]
+    notes = [f"split {how}; {len(judged)} accounts judged"]
     return Report({"kind": model.kind, **model.facts, **PARAMS}, finite(metrics), figures, notes)
 
 
 def _level(trained: Trained) -> float:
-    """Actual over predicted on the newest cut-off, shrunk to 1 by the number of buyers it rests on, at most twofold."""
+    """Actual over predicted on the newest cut-off, shrunk to 1 by the number of buyers it rests on, at most twofold.
+
+    A shorter horizon than the full one sees a part of the year, whose season is no matter of level: then it is 1.
+    """
+    if not trained.is_full_horizon:
+        return 1.0
     actual = next_margin(trained.judged)
     n_buyers = int((actual > 0).sum())
     if n_buyers == 0 or trained.prediction.sum() <= 0:

@@ -9,7 +9,7 @@ import lightgbm as lgb
 import numpy as np
 import pandas as pd
 
-from models.account_panel import Trained, horizon_note, in_order, split, thirds, train
+from models.account_panel import Trained, full_horizon, horizon_note, judging_panel, split, thirds, train
 from models.boosting import load_files, predict_rows, save_files
 from models.inputs import Inputs, as_numbers
 from models.judging import (
@@ -83,10 +83,11 @@ class NextOrderModel:
 
 def fit(account_samples: pd.DataFrame, seed: int = 0) -> NextOrderModel:
     """Learn from accounts at past cut-offs and whether an order followed; row order does not matter."""
-    silent = no_order(account_samples)
+    full = full_horizon(account_samples)
+    silent = no_order(full)
     n_silent, n_back = int(silent.sum()), int((1 - silent).sum())
     facts: dict[str, float] = {"n_samples": len(silent), "n_no_order": n_silent}
-    pooled = _pooled(account_samples, silent)
+    pooled = _pooled(full, silent)
     young = horizon_note(account_samples)
     # A longer watch can only see more orders, so the shorter one's share is too high if anything.
     assumed = f"; {young}, so the chance is rather too high" if young else ""
@@ -126,7 +127,7 @@ def evaluate(account_samples: pd.DataFrame, seed: int = 0) -> Report:
     """
     if not len(account_samples):
         return Report(notes=["no past cut-off with an outcome: nothing was measured"])
-    ordered = in_order(account_samples)
+    ordered = judging_panel(account_samples)
     is_past, is_judged, how = split(ordered)
     judged = ordered[is_judged].reset_index(drop=True)
     silent = no_order(judged)
@@ -140,14 +141,13 @@ def evaluate(account_samples: pd.DataFrame, seed: int = 0) -> Report:
     accounts = judged["account_id"].to_numpy(dtype=str)
     slope = calibration_slope(chance, silent, np.ones(len(silent)), accounts, seed)
     figures = {
-        "calibration": calibration_plot(chance, silent, "No order in the year"),
+        "calibration": calibration_plot(chance, silent, "No order over the horizon"),
         "gain": gain_plot(chance, silent, "Accounts without an order found"),
     }
     if model.booster is not None and model.inputs is not None:
         gains = model.booster.feature_importance("gain")
         figures["importance"] = importance_plot(model.inputs.columns, gains, "What tells who stays away")
-    young = horizon_note(ordered)
-    notes = [f"split {how}; {len(judged)} accounts judged; {model.why}", *([young] if young else [])]
+    notes = [f"split {how}; {len(judged)} accounts judged"]
     params = {"kind": model.kind, **model.facts, **PARAMS}
     return Report(params, finite(metrics | with_interval("calibration_slope", slope)), figures, notes)
 
@@ -163,7 +163,12 @@ def _scores(chance: np.ndarray, silent: np.ndarray) -> dict[str, float]:
 
 
 def _recalibration(trained: Trained) -> tuple[float, float]:
-    """Platt's line on the newest cut-off, kept only if lines from some accounts help on the others."""
+    """Platt's line on the newest cut-off, kept only if lines from some accounts help on the others.
+
+    The chance of no order in a shorter time is another chance: its line would be none for the full horizon.
+    """
+    if not trained.is_full_horizon:
+        return 0.0, 1.0
     silent, chance = no_order(trained.judged), trained.prediction
     part = thirds(trained.judged["account_id"])
     corrected = chance.copy()

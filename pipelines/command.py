@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import sqlite3
 import sys
 import time
 from collections.abc import Sequence
@@ -35,9 +36,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except StoreBusy as busy:
         print(f"backorder: {busy}", file=sys.stderr)
         return EXIT_BUSY
-    except (ContractError, SettingsError, LedgerError, PublishError, OSError, ValueError) as refusal:
-        print(f"backorder: refused\n{refusal}", file=sys.stderr)
-        return EXIT_REFUSED
+    except OSError as trouble:
+        return _refused(f"{trouble.filename or 'a file'}: {trouble.strerror or trouble}; mend that and run it again")
+    except sqlite3.DatabaseError as damage:
+        return _refused(f"the store's ledger cannot be used ({damage}); restore it, or take another --store")
+    except (ContractError, SettingsError, LedgerError, PublishError, ValueError) as refusal:
+        return _refused(str(refusal))
+
+
+def _refused(why: str) -> int:
+    print(f"backorder: refused\n{why}", file=sys.stderr)
+    return EXIT_REFUSED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -109,7 +118,8 @@ def _site_and_moment(arguments: argparse.Namespace) -> tuple[Any, datetime]:
 
     names = ("data", "store", "out")
     site = open_site(arguments.settings, **{name: getattr(arguments, name, None) for name in names})
-    as_of = utc_moment(arguments.as_of) if arguments.as_of else datetime.now(UTC).replace(tzinfo=None, microsecond=0)
+    now = datetime.now(UTC).replace(tzinfo=None, microsecond=0)
+    as_of = now if arguments.as_of is None else utc_moment(arguments.as_of)  # an empty text is a mistake, not now
     return _with_policy(site, getattr(arguments, "policy", None)), as_of
 
 
@@ -120,8 +130,15 @@ def _with_policy(site: Any, file: str | None) -> Any:
     from dataclasses import replace
     from pathlib import Path
 
-    table = tomllib.loads(Path(file).read_text(encoding="utf-8"))
-    return replace(site, policy={**site.policy, **table.get("policy", table)})
+    from erp.settings import SettingsError
+
+    try:
+        table = tomllib.loads(Path(file).read_text(encoding="utf-8"))
+        return replace(site, policy={**site.policy, **table.get("policy", table)})
+    except (ValueError, TypeError, OSError) as error:
+        raise SettingsError(
+            f"--policy {file} cannot be read ({error}); it is TOML: keys of the settings' table policy"
+        ) from error
 
 
 def _go(arguments: argparse.Namespace, flow: str, job: str) -> Any:

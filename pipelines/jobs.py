@@ -6,7 +6,16 @@ from pathlib import Path
 from erp.known import check
 from erp.laws import Findings
 from erp.settings import Site
-from pipelines.steps import champions, features_of, known_facts, open_morning, publish_queue, serving, train_on
+from pipelines.steps import (
+    champions,
+    features_of,
+    known_facts,
+    open_morning,
+    publish_queue,
+    ready_to_publish,
+    serving,
+    train_on,
+)
 
 
 def look(site: Site, as_of: datetime) -> Findings:
@@ -33,6 +42,7 @@ def train(site: Site, as_of: datetime) -> dict[str, str]:
 
 def score(site: Site, as_of: datetime) -> Path:
     """Rank every open back-ordered line as of T with the models that serve T, and publish the queue's files."""
+    ready_to_publish(site)
     with open_morning(site, as_of) as run:
         facts = known_facts(run, site)
         features = features_of(run, facts)
@@ -41,6 +51,7 @@ def score(site: Site, as_of: datetime) -> Path:
 
 def morning(site: Site, as_of: datetime) -> Path:
     """The main job: check, features, train if no model serves T, score, give out the goods, publish."""
+    ready_to_publish(site)
     with open_morning(site, as_of) as run:
         facts = known_facts(run, site)
         features = features_of(run, facts)

@@ -10,7 +10,7 @@ def morning_of(
 ) -> tuple[Site, datetime]:
     """The site and T of a flow run; without `as_of` T is the scheduled start, however late the run begins."""
     site = open_site(settings, data=data, store=store, out=out)
-    return site, utc_moment(as_of) if as_of else _scheduled_start()
+    return site, _scheduled_start() if as_of is None else utc_moment(as_of)
 
 
 def _scheduled_start() -> datetime:

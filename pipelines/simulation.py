@@ -3,7 +3,8 @@
 import argparse
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,17 +15,17 @@ import pandas as pd
 from decisions.fulfilment_queue import RunFacts
 from decisions.morning import decide
 from decisions.policy import Policy
-from erp.known import Facts, gather
-from erp.ledger import Ledger
+from erp.known import Facts, gather, local_day
 from erp.settings import Site, utc_moment
 from erp.simulated_rules import Morning, Rule, by_line, by_line_value, by_priority, first_come_first_served
 from erp.simulator import Company, CompanyShape, close, planner_habits, roll_forward, simulate, write_tables
 from features.feature_tables import read_features, write_features_now
-from models.champions import Predictions, load, predict
+from features.samples import account_samples, cancellation_samples
+from models import lifetime_value
+from models.champions import QUESTIONS, predict
 from pipelines.findings_report import findings_text
-from pipelines.jobs import look, morning, train
+from pipelines.jobs import look, morning
 from pipelines.queue_report import published_text
-from pipelines.steps import champions
 
 _log = logging.getLogger("backorder")
 # Few products for that many customers, so that lines compete for the same goods.
@@ -62,10 +63,11 @@ def simulate_company(arguments: argparse.Namespace) -> str:
     out = Path(arguments.out or "simulated")
     said = []
     if arguments.rule != "planners":
-        losses = {"planners": roll_forward(company, planner_habits, arguments.rule_days)}
-        losses[arguments.rule] = roll_forward(company, rule_named(arguments.rule, company), arguments.rule_days)
+        n_days = arguments.rule_days
+        losses = {"planners": roll_forward(company, planner_habits, n_days)}
+        losses[arguments.rule] = roll_forward(company, rule_named(arguments.rule, company), n_days)
         said = [
-            f"{name}: {money_lost(lost):,.0f} EUR lost to waiting in {arguments.rule_days} days (expected, by the truth)"
+            f"{name}: {money_lost(lost):,.0f} EUR lost to waiting in {n_days} days (expected, by the truth)"
             for name, lost in losses.items()
         ]
     write_tables(close(company), out)
@@ -89,46 +91,71 @@ def rule_named(name: str, company: Company) -> Rule:
 
 @dataclass(frozen=True)
 class TrainedDesk:
-    """Models trained on a company's tables on one morning, used on later mornings as rules that give out goods."""
+    """Models trained on a company's tables on one morning, used on later mornings as rules that give out goods.
+
+    Parameters
+    ----------
+    account_values : predicted lifetime value by account_id for each day on which `queue` gave goods out
+    """
 
     models: Mapping[str, Any]
     policy: Policy
+    account_values: dict[int, pd.Series] = field(default_factory=dict)
 
     @classmethod
     def at(cls, company: Company, policy: Policy | None = None) -> "TrainedDesk":
-        """Train on everything in the company's tables this morning."""
+        """Train on everything in the company's tables this morning, as the job does, without reports or a ledger."""
         with TemporaryDirectory(prefix="backorder-") as folder:
-            site, as_of = _site(Path(folder)), utc_moment(company.as_of)
-            write_tables(close(company), Path(site.data))
-            train(site, as_of)
-            versions = champions(Ledger(Path(site.store)), as_of)
-            models = load({name: version.folder for name, version in versions.items()})
+            facts = _facts(Path(folder), close(company), company.as_of)
+            rows = {
+                "lines": cancellation_samples(facts),
+                "accounts": account_samples(facts),
+                "inbound": _features(facts)["inbound_dates"],
+            }
+        today = pd.Timestamp(local_day(facts.as_of, facts.site))
+        models = {name: question.fit(rows[question.training], today) for name, question in QUESTIONS.items()}
         return cls(models, policy or Policy())
 
     def queue(self, morning: Morning) -> np.ndarray:
         """Give out what the queue says: its `ship_now_quantity` per line."""
-        features, predictions = self._predicted(morning)
+        features = self._features(morning)
+        self.account_values[morning.day] = self._values(features["accounts"])
+        predictions = predict(self.models, features, self.policy.horizon_days, self.policy.default_wait_days)
         ran = RunFacts(run_id="simulated", as_of=utc_moment(morning.at), currency="EUR")
         queue = decide(features, predictions, None, ran, self.policy).queue
         return by_line(morning, dict(zip(queue["order_line_id"], queue["ship_now_quantity"], strict=True)))
 
     def lifetime_value(self, morning: Morning) -> np.ndarray:
-        """Give out by the customer's predicted lifetime value alone, greatest first."""
-        features, predictions = self._predicted(morning)
-        value = dict(zip(features["lines"]["order_line_id"], predictions.values["lifetime_value"], strict=True))
-        return by_priority(morning, morning.lines["order_line_id"].map(value).to_numpy(dtype=float))
+        """Give out by the customer's predicted lifetime value alone, greatest first; anonymous buyers are worth 0.
 
-    def _predicted(self, morning: Morning) -> tuple[dict[str, pd.DataFrame], Predictions]:
+        If `queue` was rolled forward before, the values are those it predicted for the same day: a second set of tables
+        each morning would double the time, and orders differ only for customers that one of the two rules has lost.
+        """
+        values = self.account_values.get(morning.day)
+        if values is None:
+            values = self._values(self._features(morning)["accounts"])
+        account = morning.lines["account_id"]
+        return by_priority(morning, account.map(values).fillna(0.0).to_numpy(dtype=float))
+
+    def _values(self, accounts: pd.DataFrame) -> pd.Series:
+        return pd.Series(lifetime_value.predict(self.models["lifetime-value"], accounts), accounts["account_id"])
+
+    def _features(self, morning: Morning) -> dict[str, pd.DataFrame]:
         with TemporaryDirectory(prefix="backorder-") as folder:
-            site, as_of = _site(Path(folder)), utc_moment(morning.at)
-            write_tables(morning.tables(), Path(site.data))
-            facts = Facts(Path(folder), as_of, site)
-            gather(facts.folder, site, as_of)
-            (facts.folder / "features").mkdir()
-            write_features_now(facts.folder / "features", facts)
-            features = read_features(facts.folder / "features")
-        return features, predict(self.models, features, self.policy.horizon_days, self.policy.default_wait_days)
+            return _features(_facts(Path(folder), morning.tables(), morning.at))
 
 
-def _site(folder: Path) -> Site:
-    return Site(data=str(folder / "data"), store=str(folder / "store"), out=str(folder / "out"))
+def _facts(folder: Path, tables: dict[str, pd.DataFrame], at: datetime) -> Facts:
+    """The tables written, judged and gathered as a run does it."""
+    site = Site(data=str(folder / "data"), store=str(folder / "store"), out=str(folder / "out"))
+    write_tables(tables, Path(site.data))
+    facts = Facts(folder, utc_moment(at), site)
+    gather(facts.folder, site, facts.as_of)
+    return facts
+
+
+def _features(facts: Facts) -> dict[str, pd.DataFrame]:
+    folder = facts.folder / "features"
+    folder.mkdir()
+    write_features_now(folder, facts)
+    return read_features(folder)

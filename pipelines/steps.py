@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -16,10 +17,10 @@ from decisions.policy import Policy
 from erp.fingerprint import code_version, fingerprint
 from erp.known import Facts, LastRun, gather, local_day
 from erp.ledger import Ledger, LedgerError, ModelVersion, PublishedRun, lock_store
-from erp.queue_files import read_manifest, write_queue
+from erp.queue_files import PublishError, read_manifest, write_queue
 from erp.runs import Run, open_run
 from erp.settings import Site
-from erp.source import open_folder
+from erp.source import Source, open_folder
 from features.feature_tables import read_features, write_features_now
 from features.samples import account_samples, cancellation_samples
 from models.champions import QUESTIONS, load, predict
@@ -33,11 +34,37 @@ def open_morning(site: Site, as_of: datetime) -> Iterator[Run]:
     """Hold the store, and open the run of this as_of for exactly these files, settings and code."""
     source = open_folder(site.data)
     policy = Policy.from_table(site.policy)
-    files = [(path.relative_to(source.folder).as_posix(), path) for path in sorted(source.folder.rglob("*.*"))]
-    key = fingerprint([files, site.reading(), policy, code_version()])
-    with lock_store(Path(site.store)), open_run(Path(site.store), as_of, key) as run:
-        run.note(policy=fingerprint(policy), code=code_version())
-        yield run
+    with lock_store(Path(site.store)):  # before the files are read: a busy store is said at once
+        key = fingerprint([_files(source), site.reading(), policy, code_version()])
+        with open_run(Path(site.store), as_of, key) as run:
+            run.note(policy=fingerprint(policy), code=code_version())
+            yield run
+
+
+def _files(source: Source) -> list[tuple[str, Path]]:
+    """What is read from the folder, and nothing else that may lie there: notes, or even the store itself."""
+    paths = [path for found in source.files.values() for path in found]
+    extract = source.folder / "extract.json"
+    paths += [extract] if extract.is_file() else []
+    return [(path.relative_to(source.folder).as_posix(), path) for path in sorted(paths)]
+
+
+def ready_to_publish(site: Site) -> None:
+    """Meet a place where nothing can be written before the work, not after it.
+
+    Raises
+    ------
+    PublishError
+        If `out` is no folder, or neither it nor the nearest folder above it may be written to.
+    """
+    out = Path(site.out).absolute()
+    there = next(path for path in (out, *out.parents) if path.exists())
+    if not there.is_dir():
+        raise PublishError(f"the queue cannot be written to {site.out}: {there} is no folder; choose another --out")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PublishError(
+            f"the queue cannot be written to {site.out}: no right to write in {there}; choose another --out"
+        )
 
 
 def known_facts(run: Run, site: Site) -> Facts:
@@ -87,12 +114,13 @@ def train_on(run: Run, facts: Facts, features: Mapping[str, pd.DataFrame]) -> di
         "inbound": features["inbound_dates"],
     }
     today = pd.Timestamp(local_day(run.as_of, facts.site))
-    reports = {}
+    folders, reports = {}, {}
     for name, question in QUESTIONS.items():
         table = rows[question.training]
         _log.info("training %s on %d rows", name, len(table))
-        folder = run.keep_folder(f"model-{name}", _fit, name, table, today)
+        folders[name] = run.keep_folder(f"model-{name}", _fit, name, table, today)
         reports[name] = run.keep_folder(f"report-{name}", _evaluate, name, table, today)
+    for name, folder in folders.items():  # once all are there: a crash leaves no mixture of old and new champions
         version, home = run.ledger.adopt_model(name, folder)
         run.ledger.promote(name, version, home, run.as_of, run.as_of, read_report(reports[name])["metrics"])
     versions = champions(run.ledger, run.as_of)
@@ -120,9 +148,7 @@ def publish_queue(
     previous = run.ledger.last_published(run.as_of)
     hashes = {name: version.version_hash for name, version in sorted(versions.items())}
     ran = RunFacts(
-        run_id=fingerprint(
-            [run.as_of, facts.fingerprint, policy, hashes, code_version(), previous.run_id if previous else None]
-        ),
+        run_id=_run_id(run.as_of, facts, policy, hashes, previous),
         as_of=run.as_of,
         currency=site.currency,
         model_changed=previous is not None and _models_of(previous) != hashes,
@@ -138,6 +164,14 @@ def publish_queue(
     _log.info("published %d lines in %s", len(decision.queue), site.out)
     track_scoring(Path(site.store), decision, folder, _tags(run, facts) | {"run_id": ran.run_id})
     return Path(site.out)
+
+
+def _run_id(
+    as_of: datetime, facts: Facts, policy: Policy, hashes: Mapping[str, str], previous: PublishedRun | None
+) -> str:
+    # What the facts mean depends on the site's clock, handling days and currency: they belong to the facts.
+    known = [facts.fingerprint, facts.site.reading()]
+    return fingerprint([as_of, known, policy, dict(hashes), code_version(), previous.run_id if previous else None])
 
 
 def _write(folder: Path, decision: Decision, facts: Facts, ran: RunFacts, hashes: Mapping[str, str]) -> None:

@@ -12,13 +12,22 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 from decisions.morning import Decision
 from erp.ledger import ModelVersion
 
 _log = logging.getLogger("backorder")
-# Set before MLflow is imported: no telemetry, and no model that is a pickle.
-_MLFLOW_SETTINGS = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+# Set before MLflow is imported: no telemetry, no model that is a pickle, and no progress bars among our lines.
+_MLFLOW_SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+# By default MLflow tries a dead server for minutes. The morning waits for it no longer than this; a site may say else.
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+_PROBE_SECONDS = 3
 
 
 def tracking_uri(store: Path) -> str:
@@ -34,7 +43,8 @@ def _as_a_view(log: Callable[..., None]) -> Callable[..., None]:
                 warnings.simplefilter("ignore")  # MLflow's own deprecations are not the planner's business
                 log(*args)
         except Exception as error:  # whatever MLflow, its database or its server raises: said, and the job goes on
-            _log.warning("MLflow did not take this run (%s); files and ledger are complete", str(error).splitlines()[0])
+            said = f"{type(error).__name__}: {error}".splitlines()[0]
+            _log.warning("MLflow did not take this run (%s); files and ledger are complete", said)
 
     return logged
 
@@ -88,13 +98,32 @@ def track_scoring(store: Path, decision: Decision, folder: Path, tags: Mapping[s
 
 
 def _mlflow(store: Path) -> Any:
+    _probe(tracking_uri(store))
     os.environ.update(_MLFLOW_SETTINGS)
+    for name, value in _PATIENCE.items():
+        os.environ.setdefault(name, value)
     logging.getLogger("alembic").setLevel(logging.ERROR)
     import mlflow  # seconds to import; only where something is logged
 
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     mlflow.set_tracking_uri(tracking_uri(store))
     return mlflow
+
+
+def _probe(uri: str) -> None:
+    """Ask a server once whether it is there, before MLflow asks again and again.
+
+    Raises
+    ------
+    OSError
+        If nothing answers.
+    """
+    if not uri.startswith(("http://", "https://")):
+        return
+    try:
+        urlopen(f"{uri.rstrip('/')}/health", timeout=_PROBE_SECONDS).close()
+    except HTTPError as answer:  # it answers, if only that one must log in first
+        answer.close()
 
 
 def _experiment(mlflow: Any, store: Path, name: str) -> str:

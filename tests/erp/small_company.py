@@ -89,7 +89,7 @@ def small_tables() -> dict[str, pd.DataFrame]:
     }
 
 
-def add(tables: dict[str, pd.DataFrame], name: str, **cells: object) -> None:
+def add(tables: dict[str, pd.DataFrame], name: str, /, **cells: object) -> None:
     """Append one row to a table: a copy of its last row with these cells; new columns are empty elsewhere."""
     table = tables[name]
     row = (table.iloc[-1].to_dict() if len(table) else {}) | cells
@@ -98,7 +98,7 @@ def add(tables: dict[str, pd.DataFrame], name: str, **cells: object) -> None:
     tables[name] = rows(" ".join(columns), *(tuple(None if cell is pd.NaT else cell for cell in r) for r in kept))
 
 
-def version(tables: dict[str, pd.DataFrame], name: str, key: str, recorded_at: str, **cells: object) -> None:
+def version(tables: dict[str, pd.DataFrame], name: str, key: str, recorded_at: str, /, **cells: object) -> None:
     """Append a later version of the row whose first column is `key`."""
     table = tables[name]
     known = table[table[table.columns[0]] == key].iloc[-1].to_dict()

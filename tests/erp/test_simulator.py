@@ -245,7 +245,7 @@ def test_two_rules_meet_the_same_orders_except_from_customers_that_one_of_them_l
 def slow_give_out(on_hand, lines, score):
     """Hand goods out one line at a time, the plainest way."""
     left, shipped = dict(enumerate(on_hand)), {}
-    rows = [i for i in range(len(score)) if not np.isnan(score[i])]
+    rows = [i for i in range(len(score)) if not np.isnan(score[i]) and not lines["credit_hold"][i]]
     for i in sorted(rows, key=lambda i: (-score[i], lines["due_day"][i], lines["key"][i])):
         have, want = left[lines["product"][i]], lines["open"][i]
         shipped[i] = want if want <= have else (have if lines["may_split"][i] else 0)
@@ -263,6 +263,7 @@ def test_goods_go_down_the_priority_as_by_hand(company, seed):
         "open": draw.integers(1, 6, n),
         "may_split": draw.random(n) < 0.5,
         "due_day": draw.integers(0, 3, n),
+        "credit_hold": draw.random(n) < 0.2,
     }
     score = np.where(draw.random(n) < 0.2, np.nan, draw.integers(0, 3, n).astype(float))
     seen = replace(morning(company), columns=lines, on_hand=draw.integers(0, 12, 3))
@@ -318,3 +319,35 @@ def test_a_rule_that_ships_too_much_is_told_which_line(company):
     twin.rule = lambda seen: np.zeros(1, dtype=np.int64)
     with pytest.raises(ValueError, match="one each"):
         step(twin)
+
+
+def test_no_rule_ships_to_a_customer_on_credit_hold_and_other_goods_are_not_kept_for_it(company):
+    held = np.array([True, False])
+    lines = {name: values[:2].copy() for name, values in morning(company).columns.items()}
+    lines |= {"product": np.zeros(2, int), "open": np.array([4, 4]), "credit_hold": held}
+    seen = replace(morning(company), columns=lines, on_hand=np.array([5]))
+    assert by_priority(seen, np.array([9.0, 1.0])).tolist() == [0, 4]
+
+
+def test_a_rule_that_ships_to_a_customer_on_credit_hold_is_told_which_line(company):
+    twin = fork(company)
+    while not (held := morning(twin).columns["credit_hold"]).any():
+        step(twin)
+    twin.on_hand = twin.on_hand + 10_000
+    name = morning(twin).lines.order_line_id[held].iloc[0]
+    twin.rule = lambda seen: seen.columns["open"]
+    with pytest.raises(ValueError, match=f"credit hold, e.g. .*{name}"):
+        step(twin)
+
+
+def test_nothing_is_shipped_to_an_account_while_the_tables_show_its_credit_hold():
+    twin = simulate(replace(SMALL, n_days=200))
+    before = close(twin)
+    held = set(before["customers"].query("credit_hold").customer_id)
+    step(twin)
+    after = close(twin)
+    new = after["shipments"][~after["shipments"].event_id.isin(before["shipments"].event_id)]
+    buyer = after["order_lines"].set_index("order_line_id").customer_id
+    assert held
+    assert len(new)
+    assert not new.order_line_id.map(buyer).isin(held).any()

@@ -237,7 +237,7 @@ LINE = {
     "order_id": pa.array([7]),
     "customer_id": pa.array([None], pa.int64()),
     "product_id": pa.array(["P1"]).dictionary_encode(),
-    "ordered_at": pa.array([pd.Timestamp("2024-03-01 10:00", tz="Europe/Berlin")]),
+    "ordered_at": pa.array([1_709_283_600], pa.timestamp("s", "Europe/Berlin")),  # 10:00 there, 09:00 UTC
     "quantity": pa.array([decimal.Decimal("2.50")]),
     "unit_price": pa.array([9], pa.int32()),
 }

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.account_panel import split, thirds
+from models.account_panel import full_horizon, judging_panel, split, thirds
 from models.lifetime_value import LifetimeValueModel, evaluate, fit, next_margin, predict
 
 
@@ -110,3 +110,16 @@ def test_the_report_beats_last_years_margin(make_panel):
 def test_nothing_to_judge_is_said(panel):
     assert "nothing was measured" in evaluate(panel.iloc[:0]).notes[0]
     assert "nothing was measured" in evaluate(panel.head(50).assign(next_margin=0.0)).notes[0]
+
+
+def test_two_years_are_judged_by_time_over_the_shorter_horizon_and_learned_over_the_full_one(make_panel):
+    full = make_panel(300, n_cutoffs=3, horizon_days=365)
+    later = full["cutoff_on"].max() + pd.Timedelta(days=196)
+    shorter = pd.concat([full, full.assign(cutoff_on=later)]).assign(horizon_days=169)
+    panel = judging_panel(pd.concat([full, shorter]))
+    is_past, is_judged, how = split(panel)
+    assert (panel["horizon_days"] == 169).all()
+    assert "by time over 169 days" in how
+    complete_on = panel.loc[is_past, "cutoff_on"] + pd.Timedelta(days=169)
+    assert (complete_on <= panel.loc[is_judged, "cutoff_on"].min()).all()
+    assert (full_horizon(pd.concat([full, shorter]))["horizon_days"] == 365).all()

@@ -1,0 +1,195 @@
+import json
+from datetime import datetime, timedelta
+
+import pandas as pd
+import pytest
+
+from erp.contract import ContractError
+from erp.freshness import lost_rows, read_extract
+from erp.known import LastRun, check, gather
+from erp.settings import Site
+from tests.erp.small_company import T, Company, add, small_site, small_tables, version, write_tables
+
+DAILY = {"shipments": "shipped_at", "cancellations": "cancelled_at", "stock": "snapshot_at", "order_lines": "ordered_at"}
+
+
+def daily_tables(until=datetime(2024, 3, 14, 20)):
+    """A company in which something of every kind happens once a day for 30 days, lastly at `until`."""
+    tables = small_tables()
+    moments = [pd.Timestamp(until) - timedelta(days=day) for day in range(30)]
+    lines = tables["order_lines"].iloc[[5] * 30].assign(ordered_at=moments, order_line_id=[f"D{i}" for i in range(30)])
+    tables["order_lines"] = lines.assign(quantity=3.0)
+    for name, time in list(DAILY.items())[:2]:
+        ids = {"order_line_id": list(lines["order_line_id"]), "event_id": [f"{name}{i}" for i in range(30)]}
+        tables[name] = tables[name].iloc[[0] * 30].assign(**ids, quantity=1.0, **{time: moments})
+    tables["stock"] = tables["stock"].iloc[[0] * 30].assign(snapshot_at=moments)
+    for name in ("receipts", "reservations", "promises", "returns", "overrides", "purchase_orders"):
+        del tables[name]
+    return tables
+
+
+def cut(tables, name, days):
+    """Drop what the last `days` days brought."""
+    times = tables[name][DAILY[name]]
+    tables[name] = tables[name][times <= times.max() - timedelta(days=days)]
+    return tables
+
+
+@pytest.fixture
+def judged(tmp_path):
+    def judge(tables, extract=None, last=None, **given):
+        folder = write_tables(tables, tmp_path / "data")
+        if extract is not None:
+            (folder / "extract.json").write_text(json.dumps(extract))
+        return check(small_site(folder, **({"max_lag_hours": 36, "tolerated_share": 0.01} | given)), T, last)
+
+    return judge
+
+
+def test_fresh_tables_stop_nothing(judged):
+    assert judged(daily_tables()).stops == []
+
+
+@pytest.mark.parametrize("name", ["shipments", "cancellations", "stock"])
+def test_a_table_may_trail_by_max_lag_and_its_own_longest_usual_gap(judged, name):
+    # Once a day, so 36 + 24 hours are usual: two days (48 hours) pass, three (72) do not.
+    assert judged(cut(daily_tables(), name, 2)).stops == []
+    (stop,) = judged(cut(daily_tables(), name, 3)).stops
+    assert stop.startswith(f"the newest row of {name} is from 2024-03-11 20:00, 72 hours before the newest order line; 60")
+    assert judged(cut(daily_tables(), name, 3), max_lag_hours=48).stops == []
+
+
+def test_a_table_counted_once_a_week_is_not_late_after_a_week(judged):
+    tables = daily_tables()
+    tables["stock"] = tables["stock"].iloc[6::7]
+    assert judged(tables).stops == []
+
+
+def test_a_lagging_table_that_hides_no_shipment_is_only_said(judged):
+    tables = daily_tables()
+    tables["purchase_orders"] = small_tables()["purchase_orders"].iloc[:1].drop(columns="for_order_line_id")
+    tables["receipts"] = small_tables()["receipts"].assign(received_at=pd.Timestamp("2024-03-02 07:00"))
+    findings = judged(tables)
+    assert findings.stops == []
+    assert any(note.startswith("the newest row of receipts is from 2024-03-02 07:00") for note in findings.notes)
+
+
+def test_day_only_shipments_reach_to_the_end_of_their_day(judged):
+    tables = cut(daily_tables(), "shipments", 2)  # their newest day is 12 March, which ends 44 hours before the newest order
+    tables["shipments"]["shipped_at"] = tables["shipments"]["shipped_at"].dt.normalize()
+    assert judged(tables).stops == []
+    assert judged(tables, max_lag_hours=19).stops != []  # 19 + 24 < 44
+
+
+def test_a_bad_row_after_t_makes_no_table_fresh(judged):
+    tables = cut(daily_tables(), "shipments", 5)
+    add(tables, "shipments", shipped_at=T + timedelta(hours=1), event_id="later")
+    assert len(judged(tables).stops) == 1
+
+
+def test_empty_shipments_are_not_believed_unless_the_extract_says_so(judged):
+    tables = daily_tables()
+    tables["shipments"] = tables["shipments"].iloc[:0]
+    tables["cancellations"] = tables["cancellations"].iloc[:2]
+    assert judged(tables, max_lag_hours=24.0 * 60).stops == []
+    (stop,) = judged(tables).stops
+    assert stop.startswith("shipments is empty while 28 order lines since 2024-02-14 are neither shipped nor cancelled")
+    assert judged(tables, {"tables": {"shipments": {"complete_to": "2024-03-15T04:00:00Z"}}}).stops == []
+
+
+# --- extract.json -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrap", [lambda tables: {"tables": tables}, lambda tables: tables])
+def test_the_extract_decides_where_it_speaks(judged, wrap):
+    stale = cut(daily_tables(), "shipments", 9)
+    fresh = {"shipments": {"covers_from": None, "complete_to": "2024-03-15T02:00:00+01:00"}}
+    assert judged(stale, {"taken_at": "2024-03-15T04:00:00Z"} | wrap(fresh)).stops == []
+    late = {"shipments": {"complete_to": "2024-03-13T04:00:00Z"}}
+    (stop,) = judged(daily_tables(), {"taken_at": "2024-03-15T04:00:00Z"} | wrap(late)).stops
+    assert stop.startswith("shipments is complete only to 2024-03-13 04:00 (extract.json), 49 hours before T")
+    assert "more than max_lag_hours = 36" in stop
+
+
+def test_a_table_the_extract_names_without_a_time_is_complete_when_it_was_taken(tmp_path):
+    (tmp_path / "extract.json").write_text(json.dumps({"taken_at": "2024-03-15T04:00:00Z", "tables": {"stock": {}}}))
+    assert read_extract(tmp_path) == {"stock": {"complete_to": datetime(2024, 3, 15, 4)}}
+
+
+def test_without_an_extract_nothing_is_said(tmp_path):
+    assert read_extract(tmp_path) == {}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"stock": {"complete_to": "yesterday"}}', '{"stock": {"complete_to": 5}}'])
+def test_an_extract_that_cannot_be_read_is_refused(tmp_path, text):
+    (tmp_path / "extract.json").write_text(text)
+    with pytest.raises(ContractError, match="extract.json cannot be read: .*; it holds taken_at and, per table"):
+        read_extract(tmp_path)
+
+
+# --- lost rows --------------------------------------------------------------------------------------------------------
+
+YESTERDAY, TODAY = datetime(2024, 3, 14, 5), datetime(2024, 3, 15, 5)
+DAYS = {f"2024-03-{day:02}": 10 for day in range(1, 14)}
+
+
+def test_a_fifth_of_the_rows_may_go_and_no_more():
+    last = {"shipments": {"2024-03-01": 100}}
+    assert lost_rows({"shipments": {"2024-03-01": 80}}, last, YESTERDAY, TODAY, Site()) == []
+    assert lost_rows({"shipments": {"2024-03-01": 79}}, last, YESTERDAY, TODAY, Site()) == [
+        "shipments lost 21 of the 100 rows that it had before 2024-03-14 in the last run (21%, tolerated 20%); extract it again"
+    ]
+
+
+def test_new_rows_do_not_hide_lost_ones():
+    now = {"shipments": {"2024-03-01": 10, "2024-03-14": 500}}
+    assert len(lost_rows(now, {"shipments": DAYS}, YESTERDAY, TODAY, Site())) == 1
+
+
+def test_a_run_for_an_earlier_moment_compares_only_what_was_known_then():
+    now = {"shipments": {day: n for day, n in DAYS.items() if day < "2024-03-05"}}
+    assert lost_rows(now, {"shipments": DAYS}, TODAY, datetime(2024, 3, 5, 5), Site()) == []
+
+
+def test_a_table_that_is_gone_lost_all_its_rows(tmp_path):
+    site = small_site(write_tables(daily_tables(), tmp_path / "data"))
+    (tmp_path / "facts").mkdir()
+    gather(tmp_path / "facts", site, T)
+    counts = json.loads((tmp_path / "facts" / "day_counts.json").read_text())
+    (tmp_path / "data" / "suppliers.parquet").unlink()
+    tables = daily_tables()
+    tables["stock"] = tables["stock"].iloc[:3]
+    del tables["suppliers"]
+    write_tables(tables, tmp_path / "data")
+    stops = check(site, T + timedelta(days=1), LastRun(T, counts)).stops
+    assert [stop.split(" (")[0] for stop in stops] == [
+        "stock lost 27 of the 30 rows that it had before 2024-03-15 in the last run",
+        "suppliers lost 1 of the 1 rows that it had before 2024-03-15 in the last run",
+    ]
+
+
+def test_old_stock_is_said(tmp_path):
+    tables = small_tables()
+    notes = check(small_site(write_tables(tables, tmp_path)), T).notes
+    assert "the stock of 3 products and warehouses was counted more than 3 days ago, oldest 2024-03-04 04:00:00" in notes
+
+
+def test_what_is_switched_off_is_said(tmp_path):
+    tables = small_tables()
+    del tables["promises"]
+    tables["order_lines"] = tables["order_lines"].drop(columns="may_split")
+    tables["returns"] = tables["returns"].iloc[:0]
+    notes = check(small_site(write_tables(tables, tmp_path)), T).notes
+    assert "promises is missing: dates told after the order are unknown" in notes
+    assert "order_lines.may_split is missing: every line ships whole" in notes
+    assert "returns is empty: every shipped unit is taken as kept" in notes
+    assert not any(note.startswith("receipts") for note in notes)
+
+
+def test_counts_do_not_depend_on_what_comes_later(tmp_path):
+    company = Company(tmp_path)
+    tables = small_tables()
+    counts = company.facts(tables).day_counts
+    add(tables, "shipments", shipped_at="2024-03-15 06:00", event_id="later")
+    version(tables, "order_lines", "L1", "2024-03-15 06:00", quantity=1.0)
+    assert company.facts(tables).day_counts == counts

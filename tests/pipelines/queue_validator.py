@@ -1,0 +1,202 @@
+"""The queue's contract, judged on published files by rules written from the contract alone; nothing of the project."""
+
+import csv
+import hashlib
+import json
+import re
+from datetime import datetime
+from heapq import heapify, heappop, heappush
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+TERMS = ["loss_cancel", "loss_future_orders", "loss_service", "loss_later_goods"]
+TEXTS = (
+    "order_line_id order_id customer_id product_id warehouse_id customer_reference customer_name product_name owner"
+    " segment next_inbound_po_line_id action advice currency reason assumed override changed_because run_id"
+).split()
+DAYS = "requested_on promised_on expected_on expected_latest_on promise_told_on".split()
+NUMBERS = [
+    *("rank pool_rank pool_size waited_days open_quantity available_now ship_now_quantity p_cancel_14d".split()),
+    *("lifetime_value loss_if_waits line_value stock_price".split()),
+    *TERMS,
+]
+OFTEN_EMPTY_NUMBERS = ["days_late", "p_no_order_365d", "previous_rank"]
+NEVER_EMPTY_TEXTS = "order_line_id order_id product_id warehouse_id action advice currency reason run_id".split()
+COLUMNS = {*TEXTS, *DAYS, *NUMBERS, *OFTEN_EMPTY_NUMBERS, "ordered_at", "as_of"}
+FILES = {"queue.parquet", "queue.csv", "queue.xlsx", "rejected.csv", "not_ranked.csv"}
+PENNY = 1e-9
+
+
+def violations(out: Path, as_of: datetime, currency: str = "EUR") -> list[str]:
+    """What in the published files breaks the contract, a rule's name each; empty if all is well."""
+    queue = pd.read_parquet(out / "queue.parquet")
+    if broken := [f"columns: {name}" for name in sorted(COLUMNS ^ set(queue.columns))]:
+        return broken
+    rules = {
+        "types": _types(queue),
+        "rank is dense from 1 and the file's order": queue["rank"].tolist() == list(range(1, len(queue) + 1)),
+        "each line once": queue["order_line_id"].is_unique,
+        "one run, one moment, one currency": _same_everywhere(queue, as_of, currency),
+        "terms sum to loss_if_waits": (queue[TERMS].sum(axis=1) - queue["loss_if_waits"]).abs().max() <= PENNY
+        or queue.empty,
+        "probabilities": all(queue[name].dropna().between(0, 1).all() for name in ("p_cancel_14d", "p_no_order_365d")),
+        "given is neither negative nor above the open quantity": queue["ship_now_quantity"]
+        .between(0, queue["open_quantity"] + PENNY)
+        .all(),
+        "lifetime_value is not negative, and 0 for nobody": (queue["lifetime_value"] >= 0).all()
+        and (queue.loc[queue["customer_id"].isna(), "lifetime_value"] == 0).all(),
+        "days late count from the promise": _days_late(queue, as_of),
+        "expected_latest_on is not before expected_on, nor that before today": _expected(queue, as_of),
+        "actions": _actions(queue),
+        "advice": queue["advice"].isin("none tell offer expedite substitute transfer".split()).all(),
+        "overrides": queue["override"].dropna().isin(["pin", "hold", "exclude"]).all(),
+        "a reason is one plain sentence": queue["reason"].map(_is_sentence).all(),
+    }
+    broken = [name for name, holds in rules.items() if not bool(holds)]
+    for _, pool in queue.groupby(["product_id", "warehouse_id"], sort=True):
+        broken += [rule for rule in _pool_violations(pool) if rule not in broken]
+    return broken + _file_violations(out, queue, as_of)
+
+
+def merge_violations(queue: pd.DataFrame, due_on: pd.Series, discontinued: set[str]) -> list[str]:
+    """Whether rank follows from the pools' lists; `due_on` by order_line_id, `discontinued` are product ids."""
+    rows = queue.assign(due_on=queue["order_line_id"].map(due_on)).to_dict("records")
+    stands_last = {row["order_line_id"]: _turn(row, discontinued) == 2 for row in rows}
+    merged = []
+    for last in (False, True):
+        lists: dict[tuple[str, str], list[dict]] = {}
+        for row in rows:
+            if stands_last[row["order_line_id"]] == last:
+                lists.setdefault((row["product_id"], row["warehouse_id"]), []).append(row)
+        merged += _merge([sorted(rows, key=lambda r: _in_pool(r, discontinued)) for rows in lists.values()])
+    wrong = [row["order_line_id"] for row, want in zip(rows, merged, strict=True) if row["order_line_id"] != want]
+    return [f"merge: {wrong[:3]}"] if wrong else []
+
+
+def _turn(row, discontinued):
+    if row["action"] == "hold":
+        return 2
+    if row["override"] == "pin":
+        return 0
+    return 2 if row["product_id"] in discontinued else 1
+
+
+def _in_pool(row, discontinued):
+    per_unit = row["loss_if_waits"] / row["open_quantity"]
+    return _turn(row, discontinued), -per_unit, row["due_on"], row["order_line_id"]
+
+
+def _merge(lists):
+    def head(rows):
+        return (-rows[0]["loss_if_waits"], rows[0]["due_on"], rows[0]["order_line_id"], rows)
+
+    heads, merged = [head(rows) for rows in lists], []
+    heapify(heads)
+    while heads:
+        rows = heappop(heads)[3]
+        merged.append(rows[0]["order_line_id"])
+        if rows[1:]:
+            heappush(heads, head(rows[1:]))
+    return merged
+
+
+def _types(queue):
+    texts = all(pd.api.types.is_string_dtype(queue[name]) or queue[name].isna().all() for name in TEXTS)
+    times = all(pd.api.types.is_datetime64_any_dtype(queue[name]) for name in [*DAYS, "ordered_at", "as_of"])
+    days = all((queue[name].dropna() == queue[name].dropna().dt.normalize()).all() for name in DAYS)
+    numbers = all(pd.api.types.is_numeric_dtype(queue[name]) for name in [*NUMBERS, *OFTEN_EMPTY_NUMBERS])
+    finite = np.isfinite(queue[NUMBERS].to_numpy(dtype=float)).all()
+    return texts and times and days and numbers and finite and not queue[NEVER_EMPTY_TEXTS].isna().any().any()
+
+
+def _same_everywhere(queue, as_of, currency):
+    if queue.empty:
+        return True
+    return (
+        queue["run_id"].nunique() == 1
+        and re.fullmatch("[0-9a-f]{64}", queue["run_id"].iloc[0]) is not None
+        and (pd.to_datetime(queue["as_of"]) == pd.Timestamp(as_of)).all()
+        and (queue["currency"] == currency).all()
+    )
+
+
+def _days_late(queue, as_of):
+    want = (pd.Timestamp(as_of).normalize() - queue["promised_on"]).dt.days.astype("Int64")
+    same = want.eq(queue["days_late"].astype("Int64")) | (want.isna() & queue["days_late"].isna())
+    return same.all()
+
+
+def _expected(queue, as_of):
+    today = pd.Timestamp(as_of).normalize()
+    early = queue["expected_on"].isna() | (queue["expected_on"] >= today)
+    late = queue["expected_latest_on"].isna() | (queue["expected_latest_on"] >= queue["expected_on"])
+    return (early & late).all()
+
+
+def _actions(queue):
+    given, wanted = queue["ship_now_quantity"], queue["open_quantity"]
+    want = np.select([given >= wanted - PENNY, given > 0], ["ship", "ship_part"], "wait")
+    held = queue["action"] == "hold"
+    stopped = queue["override"].isin(["hold", "exclude"])
+    return ((queue["action"] == want) | held).all() and (given[held] == 0).all() and held[stopped].all()
+
+
+def _is_sentence(text):
+    plain = "\n" not in text and "nan" not in re.split(r"\W+", text.lower()) and "none" not in text.lower()
+    return plain and text.endswith(".") and text[0].isupper()
+
+
+def _pool_violations(pool):
+    given, left = pool["ship_now_quantity"].sum(), pool["available_now"].iloc[0] - pool["ship_now_quantity"].sum()
+    without = pool[(pool["action"] != "hold") & (pool["ship_now_quantity"] < pool["open_quantity"] - PENNY)]
+    price = max(0.0, (without["loss_if_waits"] / without["open_quantity"]).max()) if len(without) else 0.0
+    rules = {
+        "pool_rank is dense and follows rank": pool["pool_rank"].tolist() == list(range(1, len(pool) + 1)),
+        "pool_size": (pool["pool_size"] == len(pool)).all(),
+        "available_now is the pool's": pool["available_now"].nunique() == 1 and pool["available_now"].iloc[0] >= 0,
+        "given is within the goods": given <= pool["available_now"].iloc[0] + PENNY,
+        "stock_price": np.allclose(pool["stock_price"], 0.0 if left > PENNY else price, rtol=1e-12, atol=PENNY),
+    }
+    return [name for name, holds in rules.items() if not bool(holds)]
+
+
+def _file_violations(out, queue, as_of):
+    manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    sums = {name: hashlib.sha256((out / name).read_bytes()).hexdigest() for name in FILES}
+    rows = csv.reader((out / "queue.csv").read_text(encoding="utf-8-sig").splitlines(keepends=True))
+    header, *cells = list(rows)
+    lengths = {
+        name: manifest["files"].get(name, {}).get("rows") for name in ("queue.parquet", "queue.csv", "queue.xlsx")
+    }
+    broken = {
+        "manifest names every file": set(manifest["files"]) == FILES,
+        "manifest's sha256": all(manifest["files"][name]["sha256"] == sums[name] for name in FILES),
+        "manifest's rows": set(lengths.values()) == {len(queue)},
+        "manifest's facts": {"schema_version", "as_of", "run_id", "models"} <= set(manifest)
+        and manifest["as_of"] == as_of.isoformat() + "Z"
+        and set(queue["run_id"]) <= {manifest["run_id"]},
+        "csv has a byte order mark": (out / "queue.csv").read_bytes().startswith(b"\xef\xbb\xbf"),
+        "csv repeats the parquet": header == list(queue.columns) and _csv_equal(cells, queue),
+        "csv keeps formulas asleep": not any(
+            cell[:1] in {"=", "+", "-", "@"}
+            for row in cells
+            for name, cell in zip(header, row, strict=True)
+            if name in TEXTS
+        ),
+    }
+    return [name for name, holds in broken.items() if not holds]
+
+
+def _csv_equal(cells, queue):
+    if len(cells) != len(queue):
+        return False
+    table = pd.DataFrame(cells, columns=queue.columns, dtype="str")
+    for name in TEXTS:
+        want = queue[name].astype("str").fillna("").astype("str")
+        if not (table[name].str.replace(r"^'(?='*[=+\-@])", "", regex=True) == want).all():
+            return False
+    numbers = [*NUMBERS, *OFTEN_EMPTY_NUMBERS]
+    read = table[numbers].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
+    return np.array_equal(read, queue[numbers].astype("Float64").to_numpy(dtype=float, na_value=np.nan), equal_nan=True)

@@ -1,0 +1,142 @@
+"""MLflow is a view: it shows every training and every queue, and whatever befalls it the morning goes on."""
+
+import json
+import socket
+import threading
+import time
+from pathlib import Path
+
+import lightgbm
+import mlflow
+import pandas as pd
+import pytest
+
+from erp.ledger import Ledger
+from features.feature_tables import read_features
+from models import cancellation
+from models.inputs import Inputs
+from pipelines import tracking
+from pipelines.jobs import score, train
+from pipelines.steps import champions
+from pipelines.tracking import tracking_uri
+from tests.pipelines.small_company import T, company_tables, different_files, queue_of, site_of
+
+pytestmark = pytest.mark.usefixtures("tracked")
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory):
+    """Trained as of T and scored, with MLflow in the store's own database."""
+    site = site_of(tmp_path_factory.mktemp("seen"), company_tables())
+    train(site, T)
+    score(site, T)
+    return site
+
+
+@pytest.fixture
+def client(seen):
+    mlflow.set_tracking_uri(tracking_uri(Path(seen.store)))
+    return mlflow.MlflowClient()
+
+
+def runs_of(name):
+    return mlflow.search_runs(experiment_names=[name], output_format="list")
+
+
+def test_each_model_is_one_run_with_its_figures_plots_and_where_it_comes_from(seen, client):
+    versions = champions(Ledger(Path(seen.store)), T)
+    for name, version in versions.items():
+        (run,) = runs_of(name)
+        assert run.info.status == "FINISHED"
+        assert run.data.tags["version"] == version.version_hash
+        assert run.data.tags["as_of"] == "2024-10-27T05:00:00"
+        assert len(run.data.tags["facts"]) == len(run.data.tags["code"]) == 64
+        assert run.data.metrics == pytest.approx(version.metrics)
+        assert run.data.params
+        files = {each.path for each in client.list_artifacts(run.info.run_id)}
+        assert {"notes.txt", "model-files"} <= files
+
+
+def test_a_queue_is_one_run_with_its_money_and_manifest(seen, client):
+    (run,) = runs_of("fulfilment-queue")
+    queue = queue_of(seen)
+    assert run.data.tags["run_id"] == queue["run_id"].iloc[0]
+    assert run.data.metrics["n_lines"] == len(queue)
+    assert run.data.metrics["n_shipping"] == (queue["ship_now_quantity"] > 0).sum()
+    assert run.data.metrics["money_gap"] >= 0
+    text = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/manifest.json")
+    assert json.loads(text)["run_id"] == queue["run_id"].iloc[0]
+
+
+def test_the_registered_champion_loads_without_pickle_and_predicts_as_ours_does(seen, client, monkeypatch):
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    version = champions(Ledger(Path(seen.store)), T)["cancellation-risk"]
+    loaded = mlflow.pyfunc.load_model("models:/cancellation-risk@champion")
+    registered = client.get_model_version_by_alias("cancellation-risk", "champion")
+    assert registered.tags["version"] == version.version_hash
+    native = mlflow.lightgbm.load_model("models:/cancellation-risk@champion")
+    assert isinstance(native, lightgbm.Booster)
+    ours = cancellation.CancellationModel.load(version.folder)
+    assert native.feature_name() == ours.booster.feature_name()
+    folder = next((Path(seen.store) / "runs").glob("*/features"))
+    lines = read_features(folder)["lines"]
+    inputs = Inputs.from_json(json.loads((version.folder / "model.json").read_text())["inputs"])
+    plain = pd.DataFrame(inputs.matrix(lines).astype(float), columns=inputs.columns)
+    plain = plain.reindex(columns=native.feature_name(), fill_value=1.0)
+    assert loaded.predict(plain).tolist() == ours.booster.predict(plain.to_numpy()).tolist()
+    assert len(plain) > 50
+
+
+def test_artifacts_lie_in_the_store_and_nothing_in_the_working_folder(seen, client):
+    (run,) = runs_of("fulfilment-queue")
+    assert str(Path(seen.store).resolve()) in run.info.artifact_uri
+    assert not Path("mlruns").exists()
+    assert not Path("mlflow.db").exists()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def silent_server():
+    """Listens and never answers: the worst server there is."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    threading.Thread(target=lambda: listening.accept() and time.sleep(0), daemon=True).start()
+    return listening
+
+
+def test_a_server_that_is_gone_or_never_answers_costs_seconds_and_no_byte(seen, trained, monkeypatch, caplog):
+    monkeypatch.setattr(tracking._log, "propagate", True)
+    listening = silent_server()
+    started = time.perf_counter()
+    for name, port in (("gone", free_port()), ("silent", listening.getsockname()[1])):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+        site = trained(name=name)
+        score(site, T)
+        assert different_files(seen, site) == []
+    listening.close()
+    assert time.perf_counter() - started < 20
+    said = [record.message for record in caplog.records if "MLflow did not take this run" in record.message]
+    assert len(said) == 2
+    assert all("files and ledger are complete" in text for text in said)
+
+
+@pytest.mark.parametrize("trouble", [OSError("disk full"), ValueError(""), RuntimeError("two\nlines"), KeyError(3)])
+def test_whatever_mlflow_raises_the_queue_is_published(seen, trained, monkeypatch, trouble):
+    def fails(*_, **__):
+        raise trouble
+
+    monkeypatch.setattr(mlflow, "start_run", fails)
+    site = trained()
+    score(site, T)
+    assert different_files(seen, site) == []
+    assert Ledger(Path(site.store)).runs()[0]["state"] == "published"
+
+
+def test_a_damaged_database_of_mlflow_stops_nothing(seen, trained):
+    site = trained()
+    (Path(site.store) / "mlflow.db").write_text("not a database" * 100)
+    score(site, T)
+    assert different_files(seen, site) == []
