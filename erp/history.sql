@@ -19,7 +19,7 @@ from versions where not is_deleted;
 
 -- One row per order line, those set aside included: where its goods lie, and since when it is known. What happens to a
 -- line is not known before the line is.
-create table told_lines as
+create view told_lines as
 select order_line_id, product_id, warehouse_id, known_at
 from lawful_order_lines where version = 1 and superseded_at is null and not is_deleted
 union all
@@ -30,7 +30,8 @@ from lawful_order_lines where not (version = 1 and superseded_at is null) and no
 -- the newest quantity plus every fall so far.
 create table line_versions as
 with usable as (
-    select *, version = 1 and superseded_at is null as is_only_version from lawful_order_lines
+    select * exclude (file_name, file_row, is_deleted), version = 1 and superseded_at is null as is_only_version
+    from lawful_order_lines
     where not is_deleted and order_line_id not in (select order_line_id from set_aside_lines)
 ),
 several as (
@@ -59,7 +60,7 @@ with recursive chain as (
 )
 select order_line_id, arg_max(root_id, depth) as root_id from chain group by order_line_id;
 
-create table history_order_lines as
+create view history_order_lines as
 select v.order_line_id, v.order_id, v.customer_id, v.product_id, v.warehouse_id, v.ordered_at, v.ordered_on,
        v.quantity_ordered as quantity, v.unit_price, v.list_price, v.requested_on, v.promised_with_order_on as promised_on,
        coalesce(v.may_split, false) as may_split,

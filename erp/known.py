@@ -108,7 +108,7 @@ def gather(folder: Path, site: Site, as_of: datetime, last: LastRun | None = Non
         tables = folder / "tables"
         tables.mkdir()
         for (name,) in connection.execute(
-            "select table_name from duckdb_tables() where table_name like 'history_%' order by 1"
+            "select table_name from information_schema.tables where table_name like 'history_%' order by 1"
         ).fetchall():
             target = str(tables / f"{name.removeprefix('history_')}.parquet").replace("'", "''")
             connection.execute(f"copy (select * from {name} order by all) to '{target}' (format parquet)")
@@ -124,10 +124,13 @@ def _judged(
     present = stage(connection, source)
     findings = judge(connection, site, as_of, present)
     counts = day_counts(connection)
+    too_early = _before_the_first_fact(connection, as_of)
+    for name in TABLES:
+        connection.execute(f"drop table staged_{name}")  # memory: read and judged
     for statement in _statements("history.sql"):
         connection.execute(statement.replace("$assumed_margin_share", repr(site.assumed_margin_share)))
     stops, notes = lagging(connection, site, as_of, read_extract(source.folder))
-    findings.stops += _before_the_first_fact(connection, as_of) + stops
+    findings.stops = too_early + findings.stops + stops
     findings.notes += notes + _switched_off(connection, present) + _old_stock(connection, site, as_of)
     findings.notes += _over_shipped(connection)
     if last is not None:

@@ -294,12 +294,14 @@ def _close(connection: duckdb.DuckDBPyConnection, table: Table, n_staged: int, c
                             and b.file_name = s.file_name and b.file_row = s.file_row)"""
     n_rows = int(_one(connection, f"select count(*) from seen_{name}"))
     n_set_aside = int(_one(connection, f"select count(*) from seen_{name} s where {is_broken}"))
-    versions = "1 as version, cast(null as timestamp) as superseded_at"
+    versions = only = "1 as version, cast(null as timestamp) as superseded_at"
     if _one(connection, f"select bool_or(recorded_at is not null or is_deleted) from seen_{name}"):
         order = f"(partition by {_row_key(table)} order by known_at, recorded_at nulls first)"
         versions = f"row_number() over {order} as version, lead(known_at) over {order} as superseded_at"
     kept = f"where not {is_broken}" if n_set_aside else ""
-    connection.execute(f"create table lawful_{name} as select *, {versions} from seen_{name} s {kept}")
+    # Usually all rows are lawful and unversioned: then the table need not be written a second time.
+    kind = "view" if not kept and versions == only else "table"
+    connection.execute(f"create {kind} lawful_{name} as select *, {versions} from seen_{name} s {kept}")
     if n_set_aside and (table.is_event or name == "order_lines"):
         link, target, why = "order_line_id", "set_aside_lines", f", 'a row of {name} breaks a law'"
         if name == "receipts":

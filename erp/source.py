@@ -129,9 +129,8 @@ def _stage_table(
         connection.execute(
             f"insert into staged_{table.name} select $label, file_row, {', '.join(cells)} from part", {"label": label}
         )
-        for column in columns:
-            if table.kind(column) in KIND_WORDS:
-                _list_unreadable(connection, table, column, label)
+        for column in _emptied_columns(connection, table, columns, label):
+            _list_unreadable(connection, table, column, label)
     connection.execute("drop table if exists part")
 
 
@@ -210,6 +209,15 @@ def _typed(kind: str, column: str) -> str:
     if kind == "whole":
         return f"case when {number} = floor({number}) then try_cast({number} as bigint) end"
     return f"try_cast({cell} as boolean)"
+
+
+def _emptied_columns(connection: duckdb.DuckDBPyConnection, table: Table, columns: list[str], label: str) -> list[str]:
+    """Columns of which reading left fewer cells than the file holds."""
+    judged = [column for column in columns if table.kind(column) in KIND_WORDS]
+    counts = ", ".join(f'count("{column}")' for column in judged) or "0"
+    held = connection.execute(f"select {counts} from part").fetchall()[0]
+    read = connection.execute(f"select {counts} from staged_{table.name} where file_name = $label", {"label": label})
+    return [column for column, n_held, n_read in zip(judged, held, read.fetchall()[0], strict=False) if n_read < n_held]
 
 
 def _list_unreadable(connection: duckdb.DuckDBPyConnection, table: Table, column: str, label: str) -> None:

@@ -102,11 +102,12 @@ def next_receipt(
     inbound = _open_inbound(inbound_dates)
     log_open = open_curves(model, inbound, today, n_days)
     pool_of_line, line_of_inbound, pool_of_inbound, n_pools = _match(waiting, inbound)
+    soonest, first_of = _late_together(inbound, log_open, pool_of_inbound, line_of_inbound)
+    pool, line = pool_of_inbound[first_of], line_of_inbound[first_of]
     pools = np.zeros((n_pools, n_days + 1))
-    np.add.at(pools, pool_of_inbound[line_of_inbound < 0], log_open[line_of_inbound < 0])
+    np.add.at(pools, pool[line < 0], soonest[line < 0])
     log_wait = pools[pool_of_line]
-    pegged = line_of_inbound >= 0
-    np.add.at(log_wait, line_of_inbound[pegged], log_open[pegged])
+    np.add.at(log_wait, line[line >= 0], soonest[line >= 0])
     first = _first_inbound(log_open, pool_of_line, line_of_inbound, pool_of_inbound, n_pools)
     source = np.where(first >= 0, "inbound", _source_without_inbound(model, waiting))
     not_come = _chance_not_come(model, waiting, source, log_wait, default_wait_days)
@@ -238,6 +239,23 @@ def _match(waiting: pd.DataFrame, inbound: pd.DataFrame) -> tuple[np.ndarray, np
     # A pool of its own for those meant for lines that do not wait: nobody reads it.
     of_inbound = np.where(line == -2, n_pools, pool[len(waiting) :])
     return pool[: len(waiting)], np.where(line == -2, -1, line), of_inbound, n_pools + 1
+
+
+def _late_together(
+    inbound: pd.DataFrame, log_open: np.ndarray, pool: np.ndarray, line: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Curves of the sources of each pool's goods that come by chances of their own, and an inbound line of each.
+
+    Orders that one supplier has not begun to deliver share its troubles: three of them are no three chances, so the
+    best of their curves stands for them. A line that has begun to come stands for itself.
+    """
+    supplier = pd.factorize(inbound["supplier_id"])[0]
+    itself = np.arange(1, len(inbound) + 1) * ((inbound["received_quantity"].fillna(0) > 0).to_numpy() | (supplier < 0))
+    keys = pd.DataFrame({"pool": pool, "line": line, "supplier": np.where(itself > 0, -1, supplier), "itself": itself})
+    source = keys.groupby(list(keys.columns), sort=True).ngroup().to_numpy()
+    soonest = np.zeros((int(source.max(initial=-1)) + 1, log_open.shape[1]))
+    np.minimum.at(soonest, source, log_open)
+    return soonest, np.unique(source, return_index=True)[1]
 
 
 def _first_inbound(

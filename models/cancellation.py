@@ -255,12 +255,11 @@ def _judged(judged: pd.DataFrame, days: LineDays, chance: np.ndarray, seed: int)
 
 def _figures(model: CancellationModel, judged: pd.DataFrame, days: LineDays, chance: np.ndarray) -> dict[str, Figure]:
     late = as_numbers(judged["days_late"])[days.sample] + days.day - 1
-    # A line's days together: its expected and its observed cancellations while it was watched.
-    expected = np.bincount(days.sample, days.weight * chance, minlength=len(judged))
-    observed = np.bincount(days.sample, days.weight * days.cancelled, minlength=len(judged))
+    # By line-day: a line that cancels stops being watched, so sums over its days would band it by its own outcome.
+    event, weight = days.cancelled, days.weight
     figures = {
-        "calibration": calibration_plot(expected, observed, "Cancellations per line while watched"),
-        "gain": gain_plot(expected, observed, "Cancellations found"),
+        "calibration": calibration_plot(chance, event, "Cancellations per line-day", weight=weight),
+        "gain": gain_plot(chance, event, "Cancellations found, by line-day", weight),
         "hazard_by_days_late": hazard_plot(late, chance, days.cancelled, days.weight),
     }
     if model.booster is not None and model.inputs is not None:

@@ -30,9 +30,11 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
 
-def calibration_plot(predicted: ArrayLike, observed: ArrayLike, title: str, n_bands: int = 10) -> Figure:
-    """Mean outcome against mean prediction in bands of equal size; on the diagonal they agree."""
-    predicted_mean, observed_mean = by_band(predicted, observed, n_bands)
+def calibration_plot(
+    predicted: ArrayLike, observed: ArrayLike, title: str, n_bands: int = 10, weight: ArrayLike | None = None
+) -> Figure:
+    """Mean outcome against mean prediction in bands of equal weight; on the diagonal they agree."""
+    predicted_mean, observed_mean = by_band(predicted, observed, n_bands, weight)
     figure, axes = _blank(title, "predicted mean", "observed mean")
     top = max(float(np.max(predicted_mean, initial=0)), float(np.max(observed_mean, initial=0)))
     axes.plot([0, top], [0, top], color="grey", linestyle=":")
@@ -40,9 +42,9 @@ def calibration_plot(predicted: ArrayLike, observed: ArrayLike, title: str, n_ba
     return figure
 
 
-def gain_plot(predicted: ArrayLike, outcome: ArrayLike, title: str) -> Figure:
+def gain_plot(predicted: ArrayLike, outcome: ArrayLike, title: str, weight: ArrayLike | None = None) -> Figure:
     """Share of all outcome held by the share of rows predicted highest."""
-    share_of_rows, share_of_outcome = gain_curve(predicted, outcome)
+    share_of_rows, share_of_outcome = gain_curve(predicted, outcome, weight)
     figure, axes = _blank(title, "share of rows, highest prediction first", "share of the outcome")
     axes.plot([0, 1], [0, 1], color="grey", linestyle=":")
     axes.plot(share_of_rows, share_of_outcome)
@@ -76,28 +78,41 @@ def hazard_plot(days_late: ArrayLike, predicted: ArrayLike, observed: ArrayLike,
     return figure
 
 
-def by_band(predicted: ArrayLike, observed: ArrayLike, n_bands: int = 10) -> tuple[np.ndarray, np.ndarray]:
-    """Mean prediction and mean outcome in bands of equal size, ordered by prediction.
+def by_band(
+    predicted: ArrayLike, observed: ArrayLike, n_bands: int = 10, weight: ArrayLike | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean prediction and mean outcome in bands of equal weight, ordered by prediction.
 
     >>> by_band([1, 2, 3, 4], [0, 2, 3, 5], n_bands=2)
     (array([1.5, 3.5]), array([1., 4.]))
     """
-    prediction, outcome = np.asarray(predicted, dtype=float), np.asarray(observed, dtype=float)
+    prediction, outcome, mass = _weighed(predicted, observed, weight)
     order = np.argsort(prediction, kind="stable")
-    bands = [band for band in np.array_split(order, n_bands) if len(band)]
-    return np.array([prediction[b].mean() for b in bands]), np.array([outcome[b].mean() for b in bands])
+    middle = np.cumsum(mass[order]) - mass[order] / 2
+    band = np.minimum((n_bands * middle / max(mass.sum(), 1e-12)).astype(int), n_bands - 1)
+    rows = [order[band == b] for b in range(n_bands)]
+    means = [[np.average(values[r], weights=mass[r]) for r in rows if len(r)] for values in (prediction, outcome)]
+    return np.array(means[0]), np.array(means[1])
 
 
-def gain_curve(predicted: ArrayLike, outcome: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def gain_curve(
+    predicted: ArrayLike, outcome: ArrayLike, weight: ArrayLike | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Shares of rows and of outcome, from (0, 0) to (1, 1), highest prediction first.
 
     >>> gain_curve([3, 1], [9, 1])
     (array([0. , 0.5, 1. ]), array([0. , 0.9, 1. ]))
     """
+    prediction, value, mass = _weighed(predicted, outcome, weight)
+    order = np.argsort(-prediction, kind="stable")
+    curves = [np.concatenate([[0.0], np.cumsum(part[order])]) for part in (mass, value * mass)]
+    rows, found = (curve / (curve[-1] if curve[-1] != 0 else 1.0) for curve in curves)
+    return rows, found
+
+
+def _weighed(predicted: ArrayLike, outcome: ArrayLike, weight: ArrayLike | None) -> tuple[np.ndarray, ...]:
     prediction, value = np.asarray(predicted, dtype=float), np.asarray(outcome, dtype=float)
-    running = np.concatenate([[0.0], np.cumsum(value[np.argsort(-prediction, kind="stable")])])
-    total = running[-1] if running[-1] != 0 else 1.0
-    return np.arange(len(running)) / max(len(value), 1), running / total
+    return prediction, value, np.ones(len(prediction)) if weight is None else np.asarray(weight, dtype=float)
 
 
 def _blank(title: str, x_label: str, y_label: str) -> tuple[Figure, Axes]:

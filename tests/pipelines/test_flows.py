@@ -177,8 +177,9 @@ def test_a_schedule_really_fires_and_a_worker_runs_the_morning_as_of_it(server, 
     (tmp_path / "home").mkdir()
     quick = {"PREFECT_API_URL": server, "PREFECT_RUNNER_POLL_FREQUENCY": "1", "MLFLOW_TRACKING_URI": DEAD}
     serve = [sys.executable, "-c", SERVE, start.isoformat(), json.dumps(given(site, as_of=None))]
-    with _process(serve, tmp_path / "home", quick):
-        _wait_until(lambda: (tmp_path / "out" / "manifest.json").exists(), seconds=120)
+    with _process(serve, tmp_path / "home", quick) as serving:
+        _wait_until(lambda: (tmp_path / "out" / "manifest.json").exists() or serving.poll() is not None, seconds=90)
+        assert serving.poll() is None, (tmp_path / "home" / "log").read_text()
         _wait_until(lambda: last_flow_run("daily").state.is_final(), seconds=60)
     run = last_flow_run("daily")
     assert run.state.type == "COMPLETED"
