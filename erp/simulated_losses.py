@@ -1,31 +1,27 @@
 """Money that the simulated company loses to waiting, by its hidden truth: expected each day, and as it came about."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from erp.simulated_chance import Bools, Columns, Floats, Ints, Stream, uniform
+from erp.simulated_company import Company
 from erp.simulated_hazard import cancel_hazard, seller_hazard
 from erp.simulated_truth import is_alive, lost_by_cancelling, lost_by_waiting
 
-if TYPE_CHECKING:
-    from erp.simulator import Company
 
-
-def seller_hazard_today(company: "Company", lines: Columns) -> Floats:
+def seller_hazard_today(company: Company, lines: Columns) -> Floats:
     """Chance that we cancel each line today."""
     is_ended = company.products.ends_day[lines["product"]] < company.day
     return seller_hazard(company.shape, company.day - lines["due_day"], is_ended)
 
 
-def account_value(company: "Company") -> Floats:
+def account_value(company: Company) -> Floats:
     """Margin expected over 365 days from each account, 0 for those that are gone; by customer index of the parent."""
     alive = is_alive(company.customers, company.is_lost, company.day)
     worth = np.where(alive, company.customers.value_if_alive, 0.0)
     return np.bincount(company.customers.account, weights=worth, minlength=len(worth)).astype(np.float64)
 
 
-def _chances_to_leave(company: "Company", lines: Columns, cancels: Floats) -> tuple[Floats, Floats]:
+def _chances_to_leave(company: Company, lines: Columns, cancels: Floats) -> tuple[Floats, Floats]:
     """Chance that each line costs its customer today: by cancelling, and by one more day of waiting.
 
     Anonymous buyers are nobody's loss: 0.
@@ -38,7 +34,7 @@ def _chances_to_leave(company: "Company", lines: Columns, cancels: Floats) -> tu
     return is_known * by_cancel, is_known * (1.0 - cancels) * by_wait
 
 
-def leaving_accounts(company: "Company", lines: Columns, gone: Bools) -> Ints:
+def leaving_accounts(company: Company, lines: Columns, gone: Bools) -> Ints:
     """Accounts that today's draws make leave for good, given which lines were cancelled."""
     draws = uniform(company.shape.seed, Stream.LEAVE, lines["key"], company.day)
     leaves = draws < np.add(*_chances_to_leave(company, lines, gone.astype(np.float64)))
@@ -51,7 +47,7 @@ def no_losses(day: int) -> dict[str, float]:
     return {"day": float(day)} | dict.fromkeys(names, 0.0)
 
 
-def losses_of_day(company: "Company", lines: Columns, gone: Bools, quantity: Ints) -> dict[str, float]:
+def losses_of_day(company: Company, lines: Columns, gone: Bools, quantity: Ints) -> dict[str, float]:
     """Losses of the lines left waiting today: expected by the true hazards given this morning's state, and realised.
 
     cancel_margin : margin of open quantities cancelled          cancel_future : future margin lost by cancelling

@@ -1,7 +1,7 @@
 """The simulated company's facts as the contract's tables; nothing of its hidden truth is in them."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,12 +10,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from erp.simulated_chance import Bools, Columns, Ints, Stream, stack, take, uniform
+from erp.simulated_company import Company
 from erp.simulated_demand import DAY, order_second
 from erp.simulated_rules import product_id
 from erp.simulated_truth import CHANNELS, COUNTRIES, NEVER, SEGMENTS, on_credit_hold
-
-if TYPE_CHECKING:
-    from erp.simulator import Company
 
 WAREHOUSE = "main"
 DAILY_SNAPSHOTS = 14  # of the last days; weekly before
@@ -40,41 +38,41 @@ def _names(label: str, ids: NDArray[Any], digits: int) -> NDArray[Any]:
     return _text([f"{label}{i:0{digits}d}" for i in ids.tolist()])
 
 
-def _at(company: "Company", seconds: NDArray[Any]) -> NDArray[Any]:
+def _at(company: Company, seconds: NDArray[Any]) -> NDArray[Any]:
     start = np.datetime64(company.shape.start_on, "s")
     return np.asarray(start + np.asarray(seconds, dtype=np.int64).astype("timedelta64[s]"))
 
 
-def _on(company: "Company", days: NDArray[Any]) -> NDArray[Any]:
+def _on(company: Company, days: NDArray[Any]) -> NDArray[Any]:
     """Days since the start as dates; NaN, negative and `NEVER` days are empty."""
     known = (days >= 0) & (days < NEVER)  # NaN compares false
     dates = _at(company, np.where(known, days, 0).astype(np.int64) * DAY)
     return np.where(known, dates, np.datetime64("NaT", "s"))
 
 
-def _number_of(company: "Company", key: Ints) -> NDArray[Any]:
+def _number_of(company: Company, key: Ints) -> NDArray[Any]:
     # Anonymous orders are numbered on their own; the others carry the account, as many ERPs do.
     n_known = company.customers.n_known
     parts = zip((key // 10_000).tolist(), (key % 10_000).tolist(), strict=True)
     return _text([f"S{who:05d}-{n:04d}" if who < n_known else f"W{who - n_known:04d}-{n:04d}" for who, n in parts])
 
 
-def order_ids(company: "Company", key: Ints) -> NDArray[Any]:
+def order_ids(company: Company, key: Ints) -> NDArray[Any]:
     """Order numbers of line keys."""
     return _number_of(company, key // 100)
 
 
-def line_ids(company: "Company", key: Ints) -> NDArray[Any]:
+def line_ids(company: Company, key: Ints) -> NDArray[Any]:
     """Ids of line keys in the tables: the order's number and the line's."""
     return np.asarray(order_ids(company, key) + _text([f"-{n + 1:02d}" for n in (key % 100).tolist()]))
 
 
-def _customer_ids(company: "Company", customer: Ints) -> NDArray[Any]:
+def _customer_ids(company: Company, customer: Ints) -> NDArray[Any]:
     ids = _names("C", customer, 5)
     return _where(ids, customer < company.customers.n_known)
 
 
-def _joined(company: "Company", name: str, empty: Columns) -> Columns:
+def _joined(company: Company, name: str, empty: Columns) -> Columns:
     parts = company.log[name]
     return stack(parts) if parts else empty
 
@@ -83,7 +81,7 @@ def _no(*names: str) -> Columns:
     return {name: np.zeros(0, dtype=np.int64) for name in names}
 
 
-def tables_of(company: "Company") -> dict[str, pd.DataFrame]:
+def tables_of(company: Company) -> dict[str, pd.DataFrame]:
     """All tables as of `company.as_of`."""
     shipments = _joined(company, "shipments", _no("key", "second", "quantity"))
     return {
@@ -102,7 +100,7 @@ def tables_of(company: "Company") -> dict[str, pd.DataFrame]:
     }
 
 
-def _customers(company: "Company") -> pd.DataFrame:
+def _customers(company: Company) -> pd.DataFrame:
     true, seed = company.customers, company.shape.seed
     ids = np.flatnonzero(true.created_day[: true.n_known] < company.day)
     u = [uniform(seed, Stream.CUSTOMER, ids, 60 + i) for i in range(4)]
@@ -129,7 +127,7 @@ def _customers(company: "Company") -> pd.DataFrame:
     )
 
 
-def _products(company: "Company") -> pd.DataFrame:
+def _products(company: Company) -> pd.DataFrame:
     true, seed = company.products, company.shape.seed
     ids = np.arange(company.shape.n_products)
     opened = np.datetime64(company.shape.start_on, "s") - np.timedelta64(30 * DAY - 8 * 3600, "s")
@@ -155,7 +153,7 @@ def _products(company: "Company") -> pd.DataFrame:
     return pd.concat([first, ended], ignore_index=True).sort_values(["product_id", "recorded_at"], ignore_index=True)
 
 
-def _line_columns(company: "Company", lines: Columns) -> dict[str, Any]:
+def _line_columns(company: Company, lines: Columns) -> dict[str, Any]:
     return {
         "order_line_id": line_ids(company, lines["key"]),
         "order_id": order_ids(company, lines["key"]),
@@ -172,7 +170,7 @@ def _line_columns(company: "Company", lines: Columns) -> dict[str, Any]:
     }
 
 
-def _order_lines(company: "Company") -> pd.DataFrame:
+def _order_lines(company: Company) -> pd.DataFrame:
     lines = _joined(company, "lines", take(company.open, np.zeros(0, dtype=np.int64)))
     frame = pd.DataFrame(_line_columns(company, lines))
     says = uniform(company.shape.seed, Stream.ORDER, lines["key"] // 100, 60) < 0.4
@@ -182,7 +180,7 @@ def _order_lines(company: "Company") -> pd.DataFrame:
     return frame
 
 
-def waiting_frame(company: "Company", lines: Columns) -> pd.DataFrame:
+def waiting_frame(company: Company, lines: Columns) -> pd.DataFrame:
     """One row per open back-ordered line as a planner sees it this morning."""
     frame = pd.DataFrame(_line_columns(company, lines))
     who = np.minimum(lines["customer"], company.customers.n_known - 1)
@@ -199,7 +197,7 @@ def waiting_frame(company: "Company", lines: Columns) -> pd.DataFrame:
     return frame
 
 
-def _events(company: "Company", events: Columns, own_time: str, label: str) -> pd.DataFrame:
+def _events(company: Company, events: Columns, own_time: str, label: str) -> pd.DataFrame:
     # A line ships or is cancelled more than once in its life, but not twice in one second: the morning's allocation
     # and the evening's are hours apart, so line and second name the event.
     ids = line_ids(company, events["key"])
@@ -214,7 +212,7 @@ def _events(company: "Company", events: Columns, own_time: str, label: str) -> p
     )
 
 
-def _cancellations(company: "Company") -> pd.DataFrame:
+def _cancellations(company: Company) -> pd.DataFrame:
     rows = _joined(company, "cancellations", _no("key", "second", "quantity", "by_seller", "is_late"))
     by_seller = rows["by_seller"].astype(bool)
     u = uniform(company.shape.seed, Stream.CANCEL, rows["key"], rows["second"])
@@ -226,7 +224,7 @@ def _cancellations(company: "Company") -> pd.DataFrame:
     return frame
 
 
-def _stock(company: "Company") -> pd.DataFrame:
+def _stock(company: Company) -> pd.DataFrame:
     days = np.arange(company.day + 1)
     days = days[(days % 7 == 0) | (days > company.day - DAILY_SNAPSHOTS)]
     n = company.shape.n_products
@@ -245,7 +243,7 @@ def _purchase_ids(key: Ints) -> NDArray[Any]:
     return _text([f"B{day:05d}-{product:04d}" for product, day in parts])
 
 
-def _purchase_orders(company: "Company") -> pd.DataFrame:
+def _purchase_orders(company: Company) -> pd.DataFrame:
     """One row per inbound line and date told for it: the first, and one version for each slip."""
     names = ("key", "product", "supplier", "ordered_second", "expected_day", "quantity", "unit_cost")
     placed = _joined(company, "purchases", _no(*names))
@@ -270,7 +268,7 @@ def _purchase_orders(company: "Company") -> pd.DataFrame:
     return frame.sort_values(["po_line_id", "recorded_at"], ignore_index=True)
 
 
-def _receipts(company: "Company") -> pd.DataFrame:
+def _receipts(company: Company) -> pd.DataFrame:
     rows = _joined(company, "receipts", _no("key", "second", "quantity"))
     ids = _purchase_ids(rows["key"])
     seconds = rows["second"].tolist()
@@ -284,14 +282,14 @@ def _receipts(company: "Company") -> pd.DataFrame:
     )
 
 
-def _suppliers(company: "Company") -> pd.DataFrame:
+def _suppliers(company: Company) -> pd.DataFrame:
     ids = np.arange(company.shape.n_suppliers)
     country = np.floor(uniform(company.shape.seed, Stream.SUPPLIER, ids, -1, 9) * len(COUNTRIES)).astype(np.int64)
     names = {"supplier_id": _names("V", ids, 3), "name": _names("Supplier ", ids, 3)}
     return pd.DataFrame(names | {"country": COUNTRIES[country]})
 
 
-def _supplier_products(company: "Company") -> pd.DataFrame:
+def _supplier_products(company: Company) -> pd.DataFrame:
     true = company.products
     ids = np.arange(company.shape.n_products)
     second = ids[true.second_supplier != true.supplier]
@@ -307,7 +305,7 @@ def _supplier_products(company: "Company") -> pd.DataFrame:
     return frame.sort_values(["supplier_id", "product_id"], ignore_index=True)
 
 
-def _promises(company: "Company") -> pd.DataFrame:
+def _promises(company: Company) -> pd.DataFrame:
     rows = _joined(company, "promises", _no("key", "second", "promised_day"))
     return pd.DataFrame(
         {
@@ -318,7 +316,7 @@ def _promises(company: "Company") -> pd.DataFrame:
     )
 
 
-def _returns(company: "Company", shipments: Columns) -> pd.DataFrame:
+def _returns(company: Company, shipments: Columns) -> pd.DataFrame:
     """Shipped quantities that came back 5 to 25 days later; they are scrapped, so the shelf does not see them."""
     u = uniform(company.shape.seed, Stream.RETURN, shipments["key"])
     late = 5.0 + 20.0 * uniform(company.shape.seed, Stream.RETURN, shipments["key"], 1)
@@ -327,7 +325,7 @@ def _returns(company: "Company", shipments: Columns) -> pd.DataFrame:
     return _events(company, take(back, known & (u < company.shape.returned_share)), "returned_at", "T")
 
 
-def value_frame(company: "Company", alive: Bools) -> pd.DataFrame:
+def value_frame(company: Company, alive: Bools) -> pd.DataFrame:
     """One row per customer so far, sorted: customer_id, account_id, is_alive, value_amount."""
     true = company.customers
     ids = np.flatnonzero(true.created_day[: true.n_known] < company.day)

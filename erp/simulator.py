@@ -6,8 +6,6 @@ drawn by (seed, stream, ids, day), so rules compared from one state meet the sam
 """
 
 import copy
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ import pandas as pd
 
 from erp import simulated_demand, simulated_supply, simulated_tables
 from erp.simulated_chance import Bools, Columns, Floats, Ints, Stream, stack, take, uniform
+from erp.simulated_company import Company
 from erp.simulated_demand import DAY, Assortment, Calendar
 from erp.simulated_hazard import cancel_hazard, order_of, own_hazard
 from erp.simulated_losses import leaving_accounts, losses_of_day, no_losses, seller_hazard_today
@@ -22,8 +21,6 @@ from erp.simulated_rules import Morning, Rule, give_out, planner_habits
 from erp.simulated_supply import Disruptions
 from erp.simulated_truth import (
     CompanyShape,
-    Customers,
-    Products,
     draw_customers,
     draw_products,
     is_alive,
@@ -46,43 +43,10 @@ __all__ = [
     "write_tables",
 ]
 
-LOGS = ("lines", "shipments", "cancellations", "promises", "purchases", "slips", "receipts")
 SAME_DAY_UNTIL = 19 * 3600  # orders placed later leave on the next day at the earliest
 QUOTED_DAYS = 2  # added to the day on which goods are expected, when a date is told
 UNTOLD_SHARE = 0.03  # of lines that get no date
 DEMAND_MEMORY_DAYS = 60.0  # of the planner's moving average
-
-
-@dataclass
-class Company:
-    """State of a simulated company between two days; `day` is the next one to live through."""
-
-    shape: CompanyShape
-    rule: Rule
-    customers: Customers
-    products: Products
-    assortment: Assortment
-    spells: Disruptions
-    calendar: Calendar
-    is_lost: Bools  # by account
-    on_hand: Ints
-    daily_units: Floats  # the planner's estimate of demand
-    open: Columns  # lines with something left to ship, due or not
-    purchases: Columns  # inbound lines not yet complete
-    day: int = 0
-    log: dict[str, list[Columns]] = field(default_factory=lambda: {name: [] for name in LOGS})
-    shelf: list[Ints] = field(default_factory=list)  # on hand at 04:00 of every day so far, `day` included
-    money: list[dict[str, float]] = field(default_factory=list)  # one entry per day lived through
-
-    @property
-    def as_of(self) -> datetime:
-        """The morning that comes next: 05:00 UTC of `day`."""
-        return datetime.combine(self.shape.start_on, time(5), UTC) + timedelta(days=self.day)
-
-    @property
-    def losses(self) -> pd.DataFrame:
-        """One row per day: money lost to waiting. Columns: `erp.simulated_losses.losses_of_day`."""
-        return pd.DataFrame(self.money)
 
 
 def initialize(shape: CompanyShape, rule: Rule = planner_habits) -> Company:
