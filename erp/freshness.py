@@ -49,7 +49,8 @@ def lagging(
     connection: duckdb.DuckDBPyConnection, site: Site, as_of: datetime, extract: Mapping[str, Mapping[str, datetime]]
 ) -> tuple[list[str], list[str]]:
     """Tables that trail: (what stops the run, what is only said)."""
-    stops, notes = [], []
+    stops: list[str] = []
+    notes: list[str] = []
     newest_order = _newest(connection, "order_lines")
     if newest_order is None:
         return [], []
@@ -79,7 +80,8 @@ def _lag_of(
             if trails <= site.max_lag_hours
             else (
                 f"{name} is complete only to {complete_to:%Y-%m-%d %H:%M} (extract.json), {trails:.0f} hours before T,"
-                f" more than max_lag_hours = {site.max_lag_hours:g}; extract it again: what shipped since would look open"
+                f" more than max_lag_hours = {site.max_lag_hours:g};"
+                " extract it again: what shipped since would look open"
             )
         )
     newest = _newest(connection, name)
@@ -122,7 +124,8 @@ def _usual_gap_hours(connection: duckdb.DuckDBPyConnection, name: str) -> float:
     time = TABLES[name].own_time
     gap = connection.execute(
         f"""with times as (select distinct {time} as moment from lawful_{name}),
-            gaps as (select date_diff('microsecond', lag(moment) over (order by moment), moment) / 3.6e9 as hours from times)
+            gaps as (select date_diff('microsecond', lag(moment) over (order by moment), moment) / 3.6e9 as hours
+                     from times)
             select quantile_cont(hours, 0.99) from gaps where hours is not null"""
     ).fetchall()[0][0]
     return float(gap or 0.0)

@@ -1,8 +1,8 @@
 """The facts known at T: read, judged by the contract's laws, kept with their versions, shown as of any earlier moment.
 
 `gather` writes one Parquet file per table into a folder: every version known at T, sorted, so that equal facts give
-equal bytes however the rows were ordered or split. `Facts.connect` opens them, and `show` makes the `known_*` views as of a
-moment; features read nothing else and so cannot see what came later.
+equal bytes however the rows were ordered or split. `Facts.connect` opens them, and `show` makes the `known_*` views as
+of a moment; features read nothing else and so cannot see what came later.
 """
 
 import json
@@ -26,7 +26,7 @@ from erp.settings import Site
 from erp.source import open_folder, stage
 
 # One thread: sums of floats then add up in one order, and equal facts give equal bytes.
-_ENGINE = {"threads": 1, "preserve_insertion_order": True}
+_ENGINE: dict[str, str | bool | int | float | list[str]] = {"threads": 1, "preserve_insertion_order": True}
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,8 @@ def _old_stock(connection: duckdb.DuckDBPyConnection, site: Site, as_of: datetim
     if not n:
         return []
     return [
-        f"the stock of {n} products and warehouses was counted more than {site.max_stock_age_days} days ago, oldest {oldest}"
+        f"the stock of {n} products and warehouses was counted more than {site.max_stock_age_days} days ago,"
+        f" oldest {oldest}"
     ]
 
 
@@ -187,11 +188,14 @@ def _over_shipped(connection: duckdb.DuckDBPyConnection) -> list[str]:
                               where superseded_at is null and not is_deleted group by order_line_id)
            select count(*), min(order_line_id)
            from history_order_lines l join shipped s using (order_line_id) left join cancelled c using (order_line_id)
-           where l.superseded_at is null and s.quantity - (l.quantity - coalesce(c.quantity, 0.0)) > 1e-9 * l.quantity"""
+           where l.superseded_at is null
+             and s.quantity - (l.quantity - coalesce(c.quantity, 0.0)) > 1e-9 * l.quantity"""
     ).fetchall()[0]
     if not n:
         return []
-    return [f"{n} order lines were shipped beyond what was ordered and not cancelled, e.g. {example}; they count as done"]
+    return [
+        f"{n} order lines were shipped beyond what was ordered and not cancelled, e.g. {example}; they count as done"
+    ]
 
 
 def show(connection: duckdb.DuckDBPyConnection, facts: Facts, moment: datetime) -> None:

@@ -1,9 +1,9 @@
 """The contract's laws, judged on the facts known at T: what is broken, what is set aside, when a run must stop.
 
 Reads `staged_NAME` (see `erp.source`) and leaves `lawful_NAME`: the distinct rows known at T that break no law, with
-`known_at`, `happened_at` (a day counts with its end), the day `X_on` of every time `X_at`, `is_day_only` (the fact's own
-time holds only midnights, so laws compare days), `version` (1 = the first of its key) and `superseded_at` (when the next
-version became known).
+`known_at`, `happened_at` (a day counts with its end), the day `X_on` of every time `X_at`, `is_day_only` (the fact's
+own time holds only midnights, so laws compare days), `version` (1 = the first of its key) and `superseded_at` (when
+the next version became known).
 """
 
 from collections.abc import Mapping
@@ -111,7 +111,9 @@ def _see(connection: duckdb.DuckDBPyConnection, table: Table, site: Site, as_of:
 def _collapse_copies(connection: duckdb.DuckDBPyConnection, table: Table) -> int:
     """Keep the first of identical rows of `seen_NAME`; returns the number of rows before."""
     name, content = f"seen_{table.name}", ", ".join(table.columns)
-    n_rows, n_different = connection.execute(f"select count(*), count(distinct hash({content})) from {name}").fetchall()[0]
+    n_rows, n_different = connection.execute(
+        f"select count(*), count(distinct hash({content})) from {name}"
+    ).fetchall()[0]
     if n_different < n_rows:
         connection.execute(
             f"""create or replace table {name} as
@@ -130,7 +132,9 @@ class _TimeSql:
 
 def _time_sql(column: str, day_only: bool, is_local: bool, zone: str) -> _TimeSql:
     is_utc = zone == "UTC"
-    local_day = f"cast({column} as date)" if is_utc else f"cast(timezone('{zone}', {column} at time zone 'UTC') as date)"
+    local_day = (
+        f"cast({column} as date)" if is_utc else f"cast(timezone('{zone}', {column} at time zone 'UTC') as date)"
+    )
     if not day_only:
         return _TimeSql(column, local_day)
     day = local_day if is_local else f"cast({column} as date)"
@@ -185,7 +189,7 @@ def _judge_cells(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
         f"""select rowid as seen_row, {cells} from seen_{table.name}
             where not is_deleted and ({_suspicious(table, judged)}) order by rowid"""
     ).df()
-    broken = _failures(pa.DataFrameSchema(judged), frame.drop(columns="seen_row"))
+    broken = _failures(pa.DataFrameSchema(judged), frame.drop(columns="seen_row")) if len(frame) else frame
     if broken.empty:
         return
     broken["seen_row"] = frame["seen_row"].to_numpy()[broken["index"].astype(int)]
@@ -216,7 +220,7 @@ def _failures(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> pd.DataFrame:
     try:
         schema.validate(frame, lazy=True)
     except pandera.errors.SchemaErrors as errors:
-        return errors.failure_cases
+        return pd.DataFrame(errors.failure_cases)
     return pd.DataFrame()
 
 
@@ -271,14 +275,16 @@ def _judge_times(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
             select '{table.name}', s.file_name, s.file_row, '{own}', '{own} is not before {parent_time}',
                    cast(s.{own} as varchar)
             from seen_{table.name} s join ordered o using ({link})
-            where case when s.is_day_only or o.is_day_only then s.{_day_name(own)} < o.day else s.{own} < o.moment end"""
+            where case when s.is_day_only or o.is_day_only then s.{_day_name(own)} < o.day
+                       else s.{own} < o.moment end"""
     )
 
 
 def _judge_overrides(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(
         """insert into breaches
-           select 'overrides', file_name, file_row, 'order_line_id', 'names exactly one of line, order, customer, product',
+           select 'overrides', file_name, file_row, 'order_line_id',
+                  'names exactly one of line, order, customer, product',
                   concat_ws(' ', order_line_id, order_id, customer_id, product_id)
            from seen_overrides where not is_deleted and
                  cast(order_line_id is not null as int) + cast(order_id is not null as int)
@@ -307,7 +313,8 @@ def _close(connection: duckdb.DuckDBPyConnection, table: Table, n_staged: int, c
         if name == "receipts":
             link, target, why = "po_line_id", "set_aside_inbound", ""
         connection.execute(
-            f"insert into {target} select distinct {link}{why} from seen_{name} s where {link} is not null and {is_broken}"
+            f"insert into {target} select distinct {link}{why} from seen_{name} s"
+            f" where {link} is not null and {is_broken}"
         )
     newest = _one(connection, f"select max({table.own_time}) from lawful_{name}") if table.own_time else None
     return TableFinding(n_rows, n_staged - n_rows, n_set_aside, columns, newest)

@@ -42,7 +42,7 @@ def open_folder(folder: str | Path) -> Source:
     if missing:
         raise ContractError(
             f"{len(missing)} required tables are missing in {folder}: {', '.join(missing)};"
-            " export each as NAME.parquet, NAME.csv or a folder NAME/ of such parts (an empty table still has its header)"
+            " export each as NAME.parquet, NAME.csv or a folder NAME/ of such parts; an empty table keeps its header"
         )
     return Source(folder, files)
 
@@ -189,7 +189,8 @@ def _cell(column: str, sql_type: str, kind: str) -> str:
     number = f"case when not isnan({cell}) then {cell} end"
     if kind in {"id", "text"}:
         # Whole ids beside a missing one become floats in pandas; 101.0 is still the id 101.
-        number = f"case when {cell} = floor({cell}) then cast(try_cast({cell} as hugeint) as varchar) else cast({number} as varchar) end"
+        whole = f"cast(try_cast({cell} as hugeint) as varchar)"
+        number = f"case when {cell} = floor({cell}) then {whole} else cast({number} as varchar) end"
     return f"{number} as {cell}"
 
 
@@ -214,10 +215,12 @@ def _typed(kind: str, column: str) -> str:
 def _emptied_columns(connection: duckdb.DuckDBPyConnection, table: Table, columns: list[str], label: str) -> list[str]:
     """Columns of which reading left fewer cells than the file holds."""
     judged = [column for column in columns if table.kind(column) in KIND_WORDS]
-    counts = ", ".join(f'count("{column}")' for column in judged) or "0"
+    if not judged:
+        return []
+    counts = ", ".join(f'count("{column}")' for column in judged)
     held = connection.execute(f"select {counts} from part").fetchall()[0]
     read = connection.execute(f"select {counts} from staged_{table.name} where file_name = $label", {"label": label})
-    return [column for column, n_held, n_read in zip(judged, held, read.fetchall()[0], strict=False) if n_read < n_held]
+    return [column for column, n_held, n_read in zip(judged, held, read.fetchall()[0], strict=True) if n_read < n_held]
 
 
 def _list_unreadable(connection: duckdb.DuckDBPyConnection, table: Table, column: str, label: str) -> None:

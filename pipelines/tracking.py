@@ -72,7 +72,7 @@ def track_training(
             for figure in sorted(reports[name].glob("*.png")):
                 mlflow.log_artifact(str(figure), "plots")
             mlflow.log_artifacts(str(version.folder), "model-files")
-            _register(mlflow, name, version)
+            _register(mlflow, name, version, tags["as_of"])
 
 
 @_as_a_view
@@ -135,8 +135,11 @@ def _experiment(mlflow: Any, store: Path, name: str) -> str:
     return str(mlflow.create_experiment(name, artifact_location=place))
 
 
-def _register(mlflow: Any, name: str, version: ModelVersion) -> None:
-    """Register the champion's booster; a version without one (pooled, assumed, arrival) is its JSON beside the run."""
+def _register(mlflow: Any, name: str, version: ModelVersion, as_of: str) -> None:
+    """Register the version's booster, as champion unless that is of a later T (a backfill trains older ones).
+
+    A version without a booster (pooled, assumed, arrival) is its JSON beside the run.
+    """
     boosters = sorted(version.folder.glob("*.txt"))
     if not boosters:
         return
@@ -155,5 +158,9 @@ def _register(mlflow: Any, name: str, version: ModelVersion) -> None:
         registered_model_name=name,
     )
     client = mlflow.MlflowClient()
+    for key, value in (("version", version.version_hash), ("as_of", as_of)):
+        client.set_model_version_tag(name, logged.registered_model_version, key, value)
+    aliases = client.get_registered_model(name).aliases
+    if "champion" in aliases and client.get_model_version(name, aliases["champion"]).tags["as_of"] > as_of:
+        return
     client.set_registered_model_alias(name, "champion", logged.registered_model_version)
-    client.set_model_version_tag(name, logged.registered_model_version, "version", version.version_hash)

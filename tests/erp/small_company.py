@@ -84,7 +84,8 @@ def small_tables() -> dict[str, pd.DataFrame]:
         "promises": rows("order_line_id told_at promised_on", ("L1", "2024-03-07 09:00", "2024-03-18")),
         "returns": rows("order_line_id returned_at quantity event_id", ("L7", "2024-01-20 09:00", 1.0, "Q1")),
         "overrides": rows(
-            "order_line_id action who why made_at until_on", ("L5", "pin", "Kim", "fair", "2024-03-13 09:00", "2024-03-20")
+            "order_line_id action who why made_at until_on",
+            ("L5", "pin", "Kim", "fair", "2024-03-13 09:00", "2024-03-20"),
         ),
     }
 

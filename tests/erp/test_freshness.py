@@ -8,9 +8,14 @@ from erp.contract import ContractError
 from erp.freshness import lost_rows, read_extract
 from erp.known import LastRun, check, gather
 from erp.settings import Site
-from tests.erp.small_company import T, Company, add, small_site, small_tables, version, write_tables
+from tests.erp.small_company import Company, T, add, small_site, small_tables, version, write_tables
 
-DAILY = {"shipments": "shipped_at", "cancellations": "cancelled_at", "stock": "snapshot_at", "order_lines": "ordered_at"}
+DAILY = {
+    "shipments": "shipped_at",
+    "cancellations": "cancelled_at",
+    "stock": "snapshot_at",
+    "order_lines": "ordered_at",
+}
 
 
 def daily_tables(until=datetime(2024, 3, 14, 20)):
@@ -55,7 +60,9 @@ def test_a_table_may_trail_by_max_lag_and_its_own_longest_usual_gap(judged, name
     # Once a day, so 36 + 24 hours are usual: two days (48 hours) pass, three (72) do not.
     assert judged(cut(daily_tables(), name, 2)).stops == []
     (stop,) = judged(cut(daily_tables(), name, 3)).stops
-    assert stop.startswith(f"the newest row of {name} is from 2024-03-11 20:00, 72 hours before the newest order line; 60")
+    assert stop.startswith(
+        f"the newest row of {name} is from 2024-03-11 20:00, 72 hours before the newest order line; 60"
+    )
     assert judged(cut(daily_tables(), name, 3), max_lag_hours=48).stops == []
 
 
@@ -75,7 +82,9 @@ def test_a_lagging_table_that_hides_no_shipment_is_only_said(judged):
 
 
 def test_day_only_shipments_reach_to_the_end_of_their_day(judged):
-    tables = cut(daily_tables(), "shipments", 2)  # their newest day is 12 March, which ends 44 hours before the newest order
+    tables = cut(
+        daily_tables(), "shipments", 2
+    )  # their newest day is 12 March, which ends 44 hours before the newest order
     tables["shipments"]["shipped_at"] = tables["shipments"]["shipped_at"].dt.normalize()
     assert judged(tables).stops == []
     assert judged(tables, max_lag_hours=19).stops != []  # 19 + 24 < 44
@@ -120,7 +129,9 @@ def test_without_an_extract_nothing_is_said(tmp_path):
     assert read_extract(tmp_path) == {}
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"stock": {"complete_to": "yesterday"}}', '{"stock": {"complete_to": 5}}'])
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"stock": {"complete_to": "yesterday"}}', '{"stock": {"complete_to": 5}}']
+)
 def test_an_extract_that_cannot_be_read_is_refused(tmp_path, text):
     (tmp_path / "extract.json").write_text(text)
     with pytest.raises(ContractError, match="extract.json cannot be read: .*; it holds taken_at and, per table"):
@@ -137,7 +148,8 @@ def test_a_fifth_of_the_rows_may_go_and_no_more():
     last = {"shipments": {"2024-03-01": 100}}
     assert lost_rows({"shipments": {"2024-03-01": 80}}, last, YESTERDAY, TODAY, Site()) == []
     assert lost_rows({"shipments": {"2024-03-01": 79}}, last, YESTERDAY, TODAY, Site()) == [
-        "shipments lost 21 of the 100 rows that it had before 2024-03-14 in the last run (21%, tolerated 20%); extract it again"
+        "shipments lost 21 of the 100 rows that it had before 2024-03-14 in the last run (21%, tolerated 20%);"
+        " extract it again"
     ]
 
 
@@ -171,7 +183,9 @@ def test_a_table_that_is_gone_lost_all_its_rows(tmp_path):
 def test_old_stock_is_said(tmp_path):
     tables = small_tables()
     notes = check(small_site(write_tables(tables, tmp_path)), T).notes
-    assert "the stock of 3 products and warehouses was counted more than 3 days ago, oldest 2024-03-04 04:00:00" in notes
+    assert (
+        "the stock of 3 products and warehouses was counted more than 3 days ago, oldest 2024-03-04 04:00:00" in notes
+    )
 
 
 def test_what_is_switched_off_is_said(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 
 from erp.contract import ContractError
 from erp.known import check, gather
-from tests.erp.small_company import T, Company, add, ask, small_site, small_tables, version, write_tables
+from tests.erp.small_company import Company, T, add, ask, small_site, small_tables, version, write_tables
 
 
 @pytest.fixture
@@ -187,7 +187,12 @@ def test_a_reference_to_nothing_sets_the_row_aside(tables, judged, name, column)
 
 def test_an_event_whose_line_is_not_yet_known_is_not_known(tables, company):
     add(
-        tables, "order_lines", order_line_id="L8", order_id="O8", ordered_at="2024-03-15 04:00", recorded_at="2024-03-15 09:00"
+        tables,
+        "order_lines",
+        order_line_id="L8",
+        order_id="O8",
+        ordered_at="2024-03-15 04:00",
+        recorded_at="2024-03-15 09:00",
     )
     add(tables, "shipments", order_line_id="L8", shipped_at="2024-03-15 04:30", event_id="S8", quantity=1.0)
     early = company.facts(tables)
@@ -230,7 +235,9 @@ def test_a_row_without_a_time_is_known_once_its_line_is(tables, judged):
 
 @pytest.mark.parametrize(("name", "column"), [("shipments", "shipped_at"), ("cancellations", "cancelled_at")])
 def test_nothing_happens_to_a_line_before_it_is_ordered(tables, judged, name, column):
-    tables[name].loc[0, column] = pd.Timestamp("2024-03-01 09:59") if name == "shipments" else pd.Timestamp("2024-03-04 07:59")
+    tables[name].loc[0, column] = (
+        pd.Timestamp("2024-03-01 09:59") if name == "shipments" else pd.Timestamp("2024-03-04 07:59")
+    )
     findings = judged(tables)
     assert broken(findings, name) == [(1, column, f"{column} is not before ordered_at")]
     assert not_ranked(findings) == {tables[name].loc[0, "order_line_id"]: f"a row of {name} breaks a law"}

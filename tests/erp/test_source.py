@@ -112,7 +112,9 @@ def test_csv_byte_order_mark_quotes_commas_and_lines_within_quotes(texts):
         ("\ufeff" + CUSTOMERS).replace("customer_id", '"customer_id"')
         + '"007","2023-01-01T09:00:00Z","Ash, ""The"" Shop\nNorth Road",,true\n8,2023-01-02,,"",\n',
     )
-    rows, broken = staged(texts, "customers", "file_row, customer_id, cast(created_at as varchar), name, segment, credit_hold")
+    rows, broken = staged(
+        texts, "customers", "file_row, customer_id, cast(created_at as varchar), name, segment, credit_hold"
+    )
     assert rows == [
         (1, "007", "2023-01-01 09:00:00", 'Ash, "The" Shop\nNorth Road', None, True),
         (2, "8", "2023-01-02 00:00:00", None, None, None),
@@ -189,7 +191,9 @@ def test_cells_that_cannot_be_read_are_listed_with_file_row_and_text(texts):
         "L1,O1,C1,P1,2024-03-01 10:00,ten,9,2024-02-30,perhaps\n"
         'L2,O1,C1,P1,yesterday,inf,"1,5",2024-03-01,true\n',
     )
-    rows, broken = staged(texts, "order_lines", "order_line_id, ordered_at, quantity, unit_price, requested_on, may_split")
+    rows, broken = staged(
+        texts, "order_lines", "order_line_id, ordered_at, quantity, unit_price, requested_on, may_split"
+    )
     assert rows[0][2:] == (None, 9.0, None, None)
     assert rows[1][1:4] == (None, None, None)
     assert sorted(broken) == [
@@ -204,7 +208,9 @@ def test_cells_that_cannot_be_read_are_listed_with_file_row_and_text(texts):
 
 def test_a_priority_is_a_whole_number(texts):
     replace_table(
-        texts, "customers", "customer_id,created_at,priority_class\nC1,2023-01-01,1.5\nC2,2023-01-01,2.0\nC3,2023-01-01,3\n"
+        texts,
+        "customers",
+        "customer_id,created_at,priority_class\nC1,2023-01-01,1.5\nC2,2023-01-01,2.0\nC3,2023-01-01,3\n",
     )
     rows, broken = staged(texts, "customers", "priority_class")
     assert rows == [(None,), (2,), (3,)]

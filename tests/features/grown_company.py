@@ -1,4 +1,4 @@
-"""A company drawn at random, in law: some hundred lines of a year, part shipments, cancellations, returns, slips, splits."""
+"""A company drawn at random, in law: a year of lines, part shipments, cancellations, returns, slips and splits."""
 
 from datetime import datetime, timedelta
 
@@ -55,7 +55,9 @@ def _order_lines(rng: np.random.Generator, products: pd.DataFrame) -> pd.DataFra
         {
             "order_line_id": ids,
             "order_id": [f"O{2 * i // 3:03}" for i in range(N_LINES)],
-            "customer_id": [None if rng.random() < 0.1 else f"C{rng.integers(0, N_CUSTOMERS):02}" for _ in range(N_LINES)],
+            "customer_id": [
+                None if rng.random() < 0.1 else f"C{rng.integers(0, N_CUSTOMERS):02}" for _ in range(N_LINES)
+            ],
             "product_id": products["product_id"].to_numpy()[product],
             "ordered_at": ordered_at,
             "quantity": rng.integers(1, 12, N_LINES) * 1.0,
@@ -78,7 +80,10 @@ def _events(rng: np.random.Generator, lines: pd.DataFrame) -> dict[str, pd.DataF
     """Each line ships in one or two parts, or is cancelled by customer or seller, after days or weeks; or waits on."""
     shipped, cancelled, returned = [], [], []
     for number, line in enumerate(lines.itertuples()):
-        fate, wait = rng.choice(["ship", "parts", "cancel", "seller", "both"], p=[0.4, 0.2, 0.2, 0.1, 0.1]), rng.exponential(25)
+        fate, wait = (
+            rng.choice(["ship", "parts", "cancel", "seller", "both"], p=[0.4, 0.2, 0.2, 0.1, 0.1]),
+            rng.exponential(25),
+        )
         first = line.ordered_at + timedelta(minutes=int(wait * 1440))
         second = first + timedelta(minutes=int(rng.exponential(20) * 1440))
         half = max(1.0, line.quantity // 2)
@@ -155,5 +160,6 @@ TIMES = {
 def cut_at(tables: dict[str, pd.DataFrame], moment: datetime) -> dict[str, pd.DataFrame]:
     """The tables as they stood at a moment: rows whose own time is not later."""
     return {
-        name: table[table[TIMES[name]] <= pd.Timestamp(moment)] if name in TIMES else table for name, table in tables.items()
+        name: table[table[TIMES[name]] <= pd.Timestamp(moment)] if name in TIMES else table
+        for name, table in tables.items()
     }

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from features.feature_tables import NOW, QUERIES, build, read_features, write_features_now
-from tests.erp.small_company import T as SMALL_T
 from tests.erp.small_company import Company, small_tables
+from tests.erp.small_company import T as SMALL_T
 from tests.features.grown_company import T, cut_at, grown_tables
 
 PAST = datetime(2023, 11, 20, 5)
@@ -52,7 +52,8 @@ def oracle_line(line, now, moment):
     today = day(moment)
     product = now["products"].set_index("product_id").loc[line.product_id]
     ships, cancels, returns = (
-        now[name][now[name]["order_line_id"] == line.order_line_id] for name in ("shipments", "cancellations", "returns")
+        now[name][now[name]["order_line_id"] == line.order_line_id]
+        for name in ("shipments", "cancellations", "returns")
     )
     left = line.quantity - ships["quantity"].sum() - cancels["quantity"].sum()
     last = max([*ships["shipped_at"], *cancels["cancelled_at"]], default=None)
@@ -232,7 +233,9 @@ def test_back_orders_are_the_open_lines_whose_due_day_has_passed(facts, tables, 
         order_value=orders["sum"].to_numpy(),
         order_n_lines=orders["size"].to_numpy(),
     )
-    columns = "open_quantity due_on promised_on waited_days days_late is_partly_shipped price_ratio line_value order_value"
+    columns = (
+        "open_quantity due_on promised_on waited_days days_late is_partly_shipped price_ratio line_value order_value"
+    )
     assert_alike(frame, expected, [*columns.split(), "order_n_lines"])
 
 

@@ -27,7 +27,11 @@ def samples_of(company, tables, **given):
 
 def test_cut_offs_go_back_from_t_in_equal_steps(company):
     facts = company.facts(small_tables(), T)
-    assert cutoffs(facts, datetime(2024, 1, 1), 7, 3, 7) == [datetime(2024, 2, 23, 5), datetime(2024, 3, 1, 5), datetime(2024, 3, 8, 5)]
+    assert cutoffs(facts, datetime(2024, 1, 1), 7, 3, 7) == [
+        datetime(2024, 2, 23, 5),
+        datetime(2024, 3, 1, 5),
+        datetime(2024, 3, 8, 5),
+    ]
     assert cutoffs(facts, datetime(2024, 3, 2), 7, 3, 7) == [datetime(2024, 3, 8, 5)]
     assert cutoffs(facts, datetime(2024, 3, 9), 7, 3, 7) == []
 
@@ -143,7 +147,7 @@ def test_next_orders_are_net_of_what_was_cancelled_or_returned(company):
     newest = T.date() - timedelta(days=91)
     rows = rows[rows["horizon_days"] == 91]
     row = rows.loc[("C1", pd.Timestamp(newest))]
-    # L1 10 x 9 and L2 5 x 20 by C1 on 1 March; C2 shares the account, but its L3 was cancelled. Costs 6 and 14 (assumed).
+    # L1 10 x 9 and L2 5 x 20 by C1 on 1 March; C2 shares the account; its L3 was cancelled. Costs: 6, 14 (assumed).
     assert (row["next_amount"], row["next_n_orders"]) == (190.0, 2.0)
     assert row["next_margin"] == pytest.approx(10 * (9 - 6) + 5 * (20 - 14))
 

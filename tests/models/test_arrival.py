@@ -83,12 +83,31 @@ def test_a_line_later_than_any_before_still_has_a_chance_to_come(inbound, today)
 
 def test_the_next_receipt_of_a_pool_is_the_first_of_its_inbound_lines(inbound, today):
     model, waiting = fit(inbound, today), _waiting(supplier_id=["S1"])
-    both = _open(today, [8, 3])
-    arrival, sources = next_receipt(model, waiting, both, today, 30, 14)
-    alone = [next_receipt(model, waiting, both.iloc[[i]], today, 30, 14)[0] for i in (0, 1)]
-    not_come = [1 - np.cumsum(one[0, :-1]) for one in (arrival, *alone)]
-    np.testing.assert_allclose(not_come[0], not_come[1] * not_come[2], atol=1e-12)
+    both = _open(today, [8, 3]).assign(supplier_id=["S1", "S2"])
+    together, *alone = _not_come(model, waiting, both, today)
+    np.testing.assert_allclose(together, alone[0] * alone[1], atol=1e-12)
+    sources = next_receipt(model, waiting, both, today, 30, 14)[1]
     assert sources["next_inbound_po_line_id"].tolist() == ["P1"]
+
+
+def test_orders_that_one_supplier_has_not_begun_to_deliver_are_one_chance_and_not_two(inbound, today):
+    model, waiting = fit(inbound, today), _waiting(supplier_id=["S1"])
+    both = _open(today, [8, 3]).assign(supplier_id="S1")
+    together, *alone = _not_come(model, waiting, both, today)
+    np.testing.assert_allclose(together, np.minimum(*alone), atol=1e-12)
+
+
+@pytest.mark.parametrize("given", [{"supplier_id": None}, {"supplier_id": "S1", "received_quantity": 0.5}])
+def test_orders_of_unknown_suppliers_and_orders_that_have_begun_to_come_are_chances_of_their_own(inbound, today, given):
+    model, waiting = fit(inbound, today), _waiting(supplier_id=["S1"])
+    together, *alone = _not_come(model, waiting, _open(today, [8, 3]).assign(**given), today)
+    np.testing.assert_allclose(together, alone[0] * alone[1], atol=1e-12)
+
+
+def _not_come(model, waiting, both, today):
+    """Chance that nothing has come by each day: with both inbound lines, the first alone, the second alone."""
+    kept = (both, both.iloc[[0]], both.iloc[[1]])
+    return [1 - np.cumsum(next_receipt(model, waiting, some, today, 30, 14)[0][0, :-1]) for some in kept]
 
 
 def test_inbound_goods_meant_for_a_line_are_that_lines_alone(inbound, today):

@@ -1,7 +1,11 @@
 """Same facts, policy, models and code: the same bytes, whatever road leads there."""
 
+import os
 import random
 import shutil
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -127,6 +131,27 @@ def test_a_run_that_crashed_resumes_where_it_stopped_with_the_same_bytes(tiny, t
     assert different_files(tiny, site) == []
     assert sorted(made) == ["cancellation_samples", "gather", "write_features_now"], "a kept step is not made again"
     assert [run["state"] for run in Ledger(tmp_path / "store").runs()] == ["published", "failed"]
+
+
+def test_a_run_killed_in_the_middle_of_training_resumes_with_the_same_bytes(tiny, tmp_path):
+    site = site_of(tmp_path, tiny_tables())
+    options = ["--data", site.data, "--store", site.store, "--out", site.out, "--as-of", f"{TINY_T}Z"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipelines.command", "run", *options],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    for line in process.stderr:
+        if "training lifetime-value" in line:
+            process.kill()
+    process.wait()
+    process.stderr.close()
+    assert process.returncode == -signal.SIGKILL
+    morning(site, TINY_T)
+    assert different_files(tiny, site) == []
+    states = [(run["state"], run["error"]) for run in Ledger(tmp_path / "store").runs()]
+    assert states == [("published", None), ("failed", "the process ended before the run did; open it again to resume")]
 
 
 def _note_calls(monkeypatch, names, made):

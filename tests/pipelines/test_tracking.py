@@ -4,6 +4,7 @@ import json
 import socket
 import threading
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import lightgbm
@@ -19,7 +20,7 @@ from pipelines import tracking
 from pipelines.jobs import score, train
 from pipelines.steps import champions
 from pipelines.tracking import tracking_uri
-from tests.pipelines.small_company import T, company_tables, different_files, queue_of, site_of
+from tests.pipelines.small_company import TINY_T, T, company_tables, different_files, queue_of, site_of, tiny_tables
 
 pytestmark = pytest.mark.usefixtures("tracked")
 
@@ -85,6 +86,17 @@ def test_the_registered_champion_loads_without_pickle_and_predicts_as_ours_does(
     plain = plain.reindex(columns=native.feature_name(), fill_value=1.0)
     assert loaded.predict(plain).tolist() == ours.booster.predict(plain.to_numpy()).tolist()
     assert len(plain) > 50
+
+
+def test_the_champion_shown_is_the_newest_by_as_of_though_an_older_one_is_trained_later(tmp_path):
+    site = site_of(tmp_path, tiny_tables())
+    for days_before in (0, 20):
+        train(site, TINY_T - timedelta(days=days_before))
+    mlflow.set_tracking_uri(tracking_uri(tmp_path / "store"))
+    client = mlflow.MlflowClient()
+    for name in (model.name for model in client.search_registered_models()):
+        assert client.get_model_version_by_alias(name, "champion").tags["as_of"] == TINY_T.isoformat()
+        assert len(client.search_model_versions(f"name = '{name}'")) == 2
 
 
 def test_artifacts_lie_in_the_store_and_nothing_in_the_working_folder(seen, client):
