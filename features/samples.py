@@ -25,13 +25,18 @@ def cutoffs(facts: Facts, first: datetime, every_days: int, at_most: int, newest
     return sorted(moment for moment in moments if moment >= first)
 
 
-def cancellation_samples(facts: Facts, every_days: int = 14, at_most: int = 39) -> pd.DataFrame:
-    """Open back-ordered lines at past cut-offs, with when and how they left the queue.
+# Lines that wait briefly fall between wide cut-offs, so a company looks back weekly over two years; one with more order
+# lines than this has plenty of them every other week, in half the time.
+WEEKLY_UP_TO_LINES = 200_000
+
+
+def cancellation_samples(facts: Facts, every_days: int | None = None, at_most: int | None = None) -> pd.DataFrame:
+    """Open back-ordered lines at past cut-offs of two years, with when and how they left the queue.
 
     Parameters
     ----------
-    every_days : days between cut-offs; a line is watched from one to the next
-    at_most : number of cut-offs
+    every_days : days between cut-offs; a line is watched from one to the next; None: as the number of lines suggests
+    at_most : number of cut-offs; None: those of two years
 
     Returns
     -------
@@ -50,13 +55,19 @@ def cancellation_samples(facts: Facts, every_days: int = 14, at_most: int = 39) 
                 build(connection, facts, facts.as_of, "backorder_lines").iloc[:0], ends, new_dates, facts.as_of, 0
             )
         lag_days = _recording_lag_days(connection)
-        moments = cutoffs(facts, first + timedelta(days=28), every_days, at_most, every_days)
+        every_days = every_days or _usual_step_days(connection)
+        moments = cutoffs(facts, first + timedelta(days=28), every_days, at_most or 730 // every_days, every_days)
         parts = []
         for moment in moments or [facts.as_of]:
             lines = build(connection, facts, moment, "backorder_lines")
             observed = min(every_days, (facts.as_of - moment).days - lag_days)
             parts.append(_with_ends(lines, ends, new_dates, moment, max(observed, 0)))
     return pd.concat(parts, ignore_index=True)
+
+
+def _usual_step_days(connection: duckdb.DuckDBPyConnection) -> int:
+    n_lines = connection.execute("select count(*) from known_lines").fetchall()[0][0]
+    return 7 if n_lines <= WEEKLY_UP_TO_LINES else 14
 
 
 _NEW_DATES = """

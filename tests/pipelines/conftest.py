@@ -1,3 +1,4 @@
+import logging
 import os
 import shutil
 
@@ -19,6 +20,9 @@ def plain_surroundings(request, monkeypatch, tmp_path):
         if name.startswith("BACKORDER_") or name in {"PREFECT_API_URL", "MLFLOW_TRACKING_URI"}:
             monkeypatch.delenv(name)
     monkeypatch.setenv("PREFECT_PROFILES_PATH", str(tmp_path / "no-profiles.toml"))
+    log = logging.getLogger("backorder")  # the command hangs a handler on it, for a stderr that ends with the test
+    monkeypatch.setattr(log, "handlers", [])
+    monkeypatch.setattr(log, "propagate", True)
     if "tracked" not in request.fixturenames:
         monkeypatch.setattr(steps, "track_training", no_tracking)
         monkeypatch.setattr(steps, "track_scoring", no_tracking)

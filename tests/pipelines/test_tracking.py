@@ -80,7 +80,7 @@ def test_the_registered_champion_loads_without_pickle_and_predicts_as_ours_does(
     ours = cancellation.CancellationModel.load(version.folder)
     assert native.feature_name() == ours.booster.feature_name()
     folder = next((Path(seen.store) / "runs").glob("*/features"))
-    lines = read_features(folder)["lines"]
+    lines = cancellation.with_clocks(read_features(folder)["lines"])
     inputs = Inputs.from_json(json.loads((version.folder / "model.json").read_text())["inputs"])
     plain = pd.DataFrame(inputs.matrix(lines).astype(float), columns=inputs.columns)
     plain = plain.reindex(columns=native.feature_name(), fill_value=1.0)
@@ -94,9 +94,11 @@ def test_the_champion_shown_is_the_newest_by_as_of_though_an_older_one_is_traine
         train(site, TINY_T - timedelta(days=days_before))
     mlflow.set_tracking_uri(tracking_uri(tmp_path / "store"))
     client = mlflow.MlflowClient()
-    for name in (model.name for model in client.search_registered_models()):
+    names = [model.name for model in client.search_registered_models()]
+    for name in names:
         assert client.get_model_version_by_alias(name, "champion").tags["as_of"] == TINY_T.isoformat()
-        assert len(client.search_model_versions(f"name = '{name}'")) == 2
+    versions = [len(client.search_model_versions(f"name = '{name}'")) for name in names]
+    assert max(versions) == 2, "a pooled model has no booster to register, but one of them was trained twice"
 
 
 def test_artifacts_lie_in_the_store_and_nothing_in_the_working_folder(seen, client):
@@ -120,7 +122,6 @@ def silent_server():
 
 
 def test_a_server_that_is_gone_or_never_answers_costs_seconds_and_no_byte(seen, trained, monkeypatch, caplog):
-    monkeypatch.setattr(tracking._log, "propagate", True)
     listening = silent_server()
     started = time.perf_counter()
     for name, port in (("gone", free_port()), ("silent", listening.getsockname()[1])):
@@ -130,7 +131,7 @@ def test_a_server_that_is_gone_or_never_answers_costs_seconds_and_no_byte(seen, 
         assert different_files(seen, site) == []
     listening.close()
     assert time.perf_counter() - started < 20
-    said = [record.message for record in caplog.records if "MLflow did not take this run" in record.message]
+    said = {record.message for record in caplog.records if "MLflow did not take this run" in record.message}
     assert len(said) == 2
     assert all("files and ledger are complete" in text for text in said)
 
@@ -140,7 +141,7 @@ def test_whatever_mlflow_raises_the_queue_is_published(seen, trained, monkeypatc
     def fails(*_, **__):
         raise trouble
 
-    monkeypatch.setattr(mlflow, "start_run", fails)
+    monkeypatch.setattr(tracking, "_experiment", fails)
     site = trained()
     score(site, T)
     assert different_files(seen, site) == []
