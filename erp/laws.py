@@ -31,6 +31,7 @@ class TableFinding:
     n_identical: int  # further copies of those rows
     n_set_aside: int
     columns: set[str]
+    oldest: datetime | None = None
     newest: datetime | None = None
 
     @property
@@ -316,8 +317,9 @@ def _close(connection: duckdb.DuckDBPyConnection, table: Table, n_staged: int, c
             f"insert into {target} select distinct {link}{why} from seen_{name} s"
             f" where {link} is not null and {is_broken}"
         )
-    newest = _one(connection, f"select max({table.own_time}) from lawful_{name}") if table.own_time else None
-    return TableFinding(n_rows, n_staged - n_rows, n_set_aside, columns, newest)
+    ends = f"select min({table.own_time}), max({table.own_time}) from lawful_{name}"
+    oldest, newest = connection.execute(ends).fetchall()[0] if table.own_time else (None, None)
+    return TableFinding(n_rows, n_staged - n_rows, n_set_aside, columns, oldest, newest)
 
 
 def _rejected(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:

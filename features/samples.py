@@ -113,23 +113,27 @@ def account_samples(facts: Facts, every_days: int = 28, at_most: int = 14) -> pd
     with facts.connect() as connection:
         last = build(connection, facts, facts.as_of, "known_lines")
         first = _first_order(connection)
-        horizon_days = _horizon_days(facts, first)
-        shorter_days = horizon_days - every_days * round(horizon_days / (2 * every_days))
+        full_days = horizon_days((facts.as_of - first).days if first else 0) or 91
+        shorter_days = full_days - every_days * round(full_days / (2 * every_days))
         orders = last.loc[last["account_id"].notna(), ["account_id", "ordered_on", "net_margin", "net_amount"]]
-        moments = cutoffs(facts, (first or facts.as_of) + timedelta(days=60), every_days, at_most, horizon_days)
+        moments = cutoffs(facts, (first or facts.as_of) + timedelta(days=60), every_days, at_most, full_days)
         parts = []
         for moment in [*moments, facts.as_of - timedelta(days=shorter_days)]:
             accounts = build(connection, facts, moment, "accounts")
             accounts = accounts if moments else accounts.iloc[:0]
-            for days in (horizon_days, shorter_days):
+            for days in (full_days, shorter_days):
                 if moment + timedelta(days=days) <= facts.as_of:
                     parts.append(_with_next_orders(accounts, orders, local_day(moment, facts.site), days))
     return pd.concat(parts, ignore_index=True)
 
 
-def _horizon_days(facts: Facts, first: datetime | None) -> int:
-    seen_days = (facts.as_of - first).days if first else 0
-    return next((days for days in (365, 182, 91) if seen_days >= days + 91), 91)
+def horizon_days(seen_days: int) -> int | None:
+    """Days over which past accounts can be watched: the most that leaves a quarter of a year before them to learn from.
+
+    >>> [horizon_days(days) for days in (730, 300, 190, 100)]
+    [365, 182, 91, None]
+    """
+    return next((days for days in (365, 182, 91) if seen_days >= days + 91), None)
 
 
 def _with_next_orders(accounts: pd.DataFrame, orders: pd.DataFrame, day: object, horizon_days: int) -> pd.DataFrame:
