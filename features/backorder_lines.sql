@@ -22,6 +22,7 @@ select l.order_line_id, l.order_id, l.root_id, l.customer_id, l.account_id, l.pr
            as n_slips,
        date_diff('day', l.due_on, today) as waited_days,
        cast(date_diff('day', l.promised_on, today) as double) as days_late,
+       cast(date_diff('day', coalesce(t.latest_promised_on, l.promised_on), today) as double) as days_past_latest,
        l.quantity, l.open_quantity, cast(l.shipped_quantity > 0 as double) as is_partly_shipped, p.quantity_step,
        l.may_split, l.unit_price, l.list_price, l.unit_cost, g.unit_cost_is_assumed,
        l.unit_price / nullif(l.list_price, 0.0) as price_ratio,

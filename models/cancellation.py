@@ -109,7 +109,7 @@ def fit(
     ----------
     samples : one row per line and past cut-off with `numeric`, `text` and observed_days, cancelled_day, closed_day
     """
-    ordered = with_clocks(samples.sort_values(["cutoff_on", "order_line_id"], kind="stable").reset_index(drop=True))
+    ordered = samples.sort_values(["cutoff_on", "order_line_id"], kind="stable").reset_index(drop=True)
     days = line_days(ordered, seed)
     n_cancelled = int(days.cancelled.sum())
     facts = {"n_samples": len(ordered), "n_cancelled": n_cancelled, "n_line_days": float(days.weight.sum())}
@@ -158,29 +158,12 @@ def hazards(model: CancellationModel, lines: pd.DataFrame, sample: np.ndarray, d
     pooled = np.array(model.pooled)[wait_band(as_numbers(lines["waited_days"])[sample] + day - 1)]
     if model.booster is None or model.inputs is None:
         return pooled
-    values = matrix_on(model.inputs, model.inputs.matrix(with_clocks(lines)), sample, day, model.most)
+    values = matrix_on(model.inputs, model.inputs.matrix(lines), sample, day, model.most)
     chance = predict_rows(model.booster, model.inputs, values)
     if "customer_id" not in lines.columns:
         return chance
     # Patience is learned at the customer: where nobody is named only the pooled hazard is honest.
     return np.where(lines["customer_id"].isna().to_numpy()[sample], pooled, chance)
-
-
-def with_clocks(lines: pd.DataFrame) -> pd.DataFrame:
-    """Add days_past_latest, the days since the latest date told: a date told again and broken again hurts anew.
-
-    Lines without latest_promised_on were told one date only.
-
-    >>> days = pd.to_datetime(["2026-03-05", "2026-03-01"])
-    >>> line = pd.DataFrame({"cutoff_on": days[:1], "latest_promised_on": days[1:], "days_late": 20.0})
-    >>> with_clocks(line)["days_past_latest"].tolist()
-    [4.0]
-    """
-    if "days_past_latest" in lines.columns or "days_late" not in lines.columns:
-        return lines
-    if "latest_promised_on" not in lines.columns:
-        return lines.assign(days_past_latest=lines["days_late"])
-    return lines.assign(days_past_latest=(lines["cutoff_on"] - lines["latest_promised_on"]).dt.days.astype(float))
 
 
 def evaluate(
@@ -190,7 +173,7 @@ def evaluate(
 
     Intervals resample customers. The baselines are one constant hazard and one hazard per wait band.
     """
-    ordered = with_clocks(samples.sort_values(["cutoff_on", "order_line_id"], kind="stable").reset_index(drop=True))
+    ordered = samples.sort_values(["cutoff_on", "order_line_id"], kind="stable").reset_index(drop=True)
     day = split_day(ordered)
     if day is None:
         return Report(notes=["too few cancellations or cut-offs to judge by time: nothing was measured"])

@@ -215,6 +215,14 @@ def test_products_and_suppliers_agree_with_a_reading_one_by_one(facts, tables, m
         np.testing.assert_allclose(row["supplier_late_share"], (delay > 0).mean())
 
 
+def told_last(tables, moment, waiting):
+    """The last date told to each waiting line: of the promises known by then, else the one told with the order."""
+    promises = tables["promises"]
+    known = promises[promises["told_at"] <= moment].sort_values(["told_at", "promised_on"])
+    last = known.drop_duplicates("order_line_id", keep="last").set_index("order_line_id")["promised_on"]
+    return pd.to_datetime(waiting["order_line_id"].map(last)).fillna(waiting["promised_on"])
+
+
 @pytest.mark.parametrize("moment", [T, PAST])
 def test_back_orders_are_the_open_lines_whose_due_day_has_passed(facts, tables, moment):
     frame = built(facts, "backorder_lines", moment)
@@ -227,16 +235,15 @@ def test_back_orders_are_the_open_lines_whose_due_day_has_passed(facts, tables, 
     expected = waiting.assign(
         waited_days=(day(moment) - waiting["due_on"]).dt.days,
         days_late=(day(moment) - waiting["promised_on"]).dt.days,
+        days_past_latest=(day(moment) - told_last(tables, moment, waiting)).dt.days,
         is_partly_shipped=(waiting["shipped"] > 0).astype(float),
         price_ratio=waiting["at_price"] / waiting["at_list"],
         line_value=waiting["open_quantity"] * waiting["unit_price"],
         order_value=orders["sum"].to_numpy(),
         order_n_lines=orders["size"].to_numpy(),
     )
-    columns = (
-        "open_quantity due_on promised_on waited_days days_late is_partly_shipped price_ratio line_value order_value"
-    )
-    assert_alike(frame, expected, [*columns.split(), "order_n_lines"])
+    columns = "open_quantity due_on promised_on waited_days days_late days_past_latest is_partly_shipped price_ratio"
+    assert_alike(frame, expected, [*columns.split(), "line_value", "order_value", "order_n_lines"])
 
 
 # --- laws -------------------------------------------------------------------------------------------------------------

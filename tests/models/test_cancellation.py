@@ -168,14 +168,15 @@ def test_known_truth_is_met_on_twenty_thousand_lines():
 
 def _as_lines(truth, features, waited_days) -> pd.DataFrame:
     lines = pd.DataFrame(features, columns=truth.NAMES)
-    return lines.assign(waited_days=waited_days.astype(float), days_late=waited_days - lines["promise"])
+    late = waited_days - lines["promise"]  # told one date only
+    return lines.assign(waited_days=waited_days.astype(float), days_late=late, days_past_latest=late)
 
 
 def test_a_date_told_again_and_broken_again_hurts_anew(make_samples):
     # All were told a first date long ago and then another: they cancel at .008 a day until that is past, then at .04.
-    lines = make_samples(4000, seed=7).drop(columns="days_past_latest").assign(segment="a", days_late=60.0)
+    lines = make_samples(4000, seed=7).assign(segment="a", days_late=60.0)
     since = np.random.default_rng(7).integers(-30, 30, len(lines))
-    told = lines.assign(latest_promised_on=lines["cutoff_on"] - pd.to_timedelta(since, unit="D"))
+    told = lines.assign(days_past_latest=since.astype(float))
     hazard = np.where(since[:, None] + np.arange(60) > 0, 0.04, 0.008)
     cancels = np.random.default_rng(8).random(hazard.shape) < hazard
     told["cancelled_day"] = np.where(cancels.any(axis=1), cancels.argmax(axis=1) + 1.0, np.nan)

@@ -141,7 +141,6 @@ def test_what_is_wrong_with_a_table_is_said_and_nothing_is_published(run, tmp_pa
         assert word in said
     assert "Traceback" not in said
     assert not (tmp_path / "out").exists()
-    assert main(["check", "--data", str(tmp_path / "data"), "--as-of", AS_OF, "--quiet"]) == 1
 
 
 @pytest.mark.parametrize("name", ["customers", "products", "order_lines", "shipments", "cancellations", "stock"])
@@ -343,6 +342,14 @@ def test_check_says_what_the_tables_hold_and_what_is_switched_off(run, tmp_path,
     assert "purchase_orders is missing: arrival of goods is assumed" in said
     assert "nothing stops a run" in said
     assert not Path(site.store).exists()
+
+
+def test_check_says_what_would_stop_a_run_and_refuses(tmp_path, capsys):
+    site = site_of(tmp_path, broken("shipments", with_cells("quantity", -3.0)))
+    assert main(["check", "--data", site.data, "--as-of", AS_OF, "--quiet"]) == 1
+    said = capsys.readouterr().out
+    assert "A run would stop because:\n  shipments: " in said
+    assert "shipments.quantity: is greater than 0 fails" in said
 
 
 def test_an_extract_that_says_it_is_complete_is_believed_and_one_that_says_it_lags_is_not(run, tmp_path):
