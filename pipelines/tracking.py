@@ -9,7 +9,9 @@ import logging
 import os
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr
 from functools import wraps
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -39,8 +41,9 @@ def _as_a_view(log: Callable[..., None]) -> Callable[..., None]:
     @wraps(log)
     def logged(*args: Any) -> None:
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # MLflow's own deprecations are not the planner's business
+            # MLflow's own deprecations and cheers are not the planner's business.
+            with warnings.catch_warnings(), redirect_stderr(StringIO()):
+                warnings.simplefilter("ignore")
                 log(*args)
         except Exception as error:  # whatever MLflow, its database or its server raises: said, and the job goes on
             said = f"{type(error).__name__}: {error}".splitlines()[0]

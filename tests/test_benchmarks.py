@@ -6,8 +6,8 @@ import math
 import pandas as pd
 import pytest
 
-from tests.benchmarks.figures import Figure, show
 from tests.benchmarks.queue_value import FIFO, FOR_ORIENTATION, LIFETIME_VALUE, PEERS, QUEUE, TRUTH, gap_shares, savings
+from tests.figures import Figure, show
 
 NAMES = {"figure", "value", "low", "high", "goal", "better", "peer", "peer_value", "met"}
 

@@ -30,7 +30,7 @@ from erp.simulated_rules import (
 )
 from erp.simulator import Company, CompanyShape, roll_forward, simulate
 from pipelines.simulation import TrainedDesk, money_lost
-from tests.benchmarks.figures import Figure, options, show
+from tests.figures import Figure, options, show
 
 # Seeds that nothing here was developed with.
 SEEDS = (4101, 4202, 4303, 4404, 4505)
