@@ -38,9 +38,10 @@ bench: .venv/ready
 	@for b in tests/benchmarks/*.py; do echo "== $$b"; $(BIN)/python $$b $(QUICK) || exit 1; done
 
 # MLflow's page on this machine only: http://127.0.0.1:5001
+STORE ?= demo/store
 ui: .venv/ready
 	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false $(BIN)/mlflow server \
-	  --backend-store-uri sqlite:///$(CURDIR)/demo/store/mlflow.db --host 127.0.0.1 --port 5001 --allowed-hosts 127.0.0.1:5001,localhost:5001
+	  --backend-store-uri sqlite:///$(abspath $(STORE))/mlflow.db --host 127.0.0.1 --port 5001 --allowed-hosts 127.0.0.1:5001,localhost:5001
 
 # Needs uv: it writes hashes and no addresses.
 lock:

@@ -83,7 +83,8 @@ def give_out(lines: pd.DataFrame, available: pd.DataFrame, policy: Policy) -> Al
     One unit, and 18.38 lost by A against 8.61 by B: A ships, and one more unit would be worth 8.61.
 
     >>> lines = pd.DataFrame({"order_line_id": ["A", "B"], "product_id": "p", "warehouse_id": "w", "ship_group": None,
-    ...     "loss_if_waits": [18.38, 8.61], "open_quantity": 1.0, "quantity_step": 1.0, "may_split": False,
+    ...     "group_waits_elsewhere": False, "loss_if_waits": [18.38, 8.61], "open_quantity": 1.0,
+    ...     "quantity_step": 1.0, "may_split": False,
     ...     "due_on": np.datetime64("2026-01-05", "s"), "credit_hold": False, "override": None,
     ...     "override_quantity": np.nan})
     >>> available = pd.DataFrame({"product_id": ["p"], "warehouse_id": ["w"], "available_now": [1.0]})

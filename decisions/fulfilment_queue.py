@@ -142,9 +142,7 @@ def _assumed(lines: pd.DataFrame, policy: Policy) -> pd.Series:
     loses_orders = (lines["lifetime_value"] > 0) & (policy.cancel_lost_share + policy.late_lost_share > 0)
     parts = [
         lines["assumed"].astype("str").fillna(""),
-        lines["wait_source"]
-        .map({"default wait": "wait (no inbound line)", "fresh lead time": "wait (fresh order)"})
-        .fillna(""),
+        lines["wait_source"].map(ASSUMED_WAITS).fillna(""),
         loses_orders.map({True: "orders lost by waiting", False: ""}),
     ]
     joined = parts[0]

@@ -50,14 +50,12 @@ def _priced_lines(features: Mapping[str, pd.DataFrame], predictions: Predictions
     lines = apply_overrides(features["lines"], features["overrides"]).join(predictions.values)
     return lines.assign(
         paid_share=float(kept_share.iloc[0]) if len(kept_share) else 1.0,
-        assumed=_assumed_inputs(lines, predictions.kinds),
+        assumed=_assumed_inputs(lines, predictions.assumed),
     )
 
 
-def _assumed_inputs(lines: pd.DataFrame, kinds: Mapping[str, str]) -> pd.Series:
+def _assumed_inputs(lines: pd.DataFrame, answers: tuple[str, ...]) -> pd.Series:
     """What was not measured for a line, joined by "; "; null where everything was."""
-    risk = "cancellation risk" if kinds["cancellation-risk"] == "assumed" else ""
-    value = "lifetime value" if kinds["lifetime-value"] == "assumed" else ""
-    cost = lines["unit_cost_is_assumed"].map({True: "unit cost", False: ""})
-    words = [[part for part in (each, risk, value) if part] for each in cost]
-    return pd.Series(["; ".join(parts) if parts else None for parts in words], index=lines.index, dtype="str")
+    known_cost, assumed_cost = "; ".join(answers), "; ".join(("unit cost", *answers))
+    words = lines["unit_cost_is_assumed"].map({True: assumed_cost, False: known_cost or None})
+    return words.astype("str")

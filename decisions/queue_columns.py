@@ -19,7 +19,7 @@ class Column:
 
 
 QUEUE_COLUMNS = (
-    Column("rank", "int64", "place", "1.. dense, by worth; who gets goods is ship_now_quantity"),
+    Column("rank", "int64", "place", "1.. dense, by worth; who gets goods is ship_now_quantity (below: how it is made)"),
     Column("pool_rank", "int64", "place", "place within the pool (a product in a warehouse)"),
     Column("pool_size", "int64", "lines", "open back-ordered lines of the pool"),
     Column("order_line_id", "str", TEXT, "the waiting order line"),
@@ -55,7 +55,12 @@ QUEUE_COLUMNS = (
     Column("loss_later_goods", "float64", MONEY, "of it: price of the later goods that would serve it"),
     Column("line_value", "float64", MONEY, "open quantity x price"),
     Column("currency", "str", TEXT, "currency of all money"),
-    Column("stock_price", "float64", "money per unit", "loss per unit of the pool's best line left without goods"),
+    Column(
+        "stock_price",
+        "float64",
+        "money per unit",
+        "loss per unit of the pool's best line left without; 0 if goods are left",
+    ),
     Column("reason", "str", TEXT, "one plain sentence"),
     Column("assumed", "str", TEXT, "inputs that were assumed, not measured; null if none"),
     Column("override", "str", TEXT, "pin, hold or exclude by a planner"),

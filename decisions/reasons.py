@@ -109,13 +109,13 @@ def _why_no_goods(line: Line) -> str:
     price = line.loss_if_waits / line.open_quantity
     if line.available_now <= 0:
         return "no goods are here"
-    if price <= line.served_price:
-        more = "more" if price < line.served_price else "as much"
-        return f"the goods go to lines that lose {more} ({line.served_price:.2f} per unit)"
-    if _is_told(line.ship_group):
-        return "not all lines that must ship together with it can ship"
     if line.available_now < line.open_quantity and not line.may_split:
         return f"it ships only in whole, and {line.available_now:g} of the {line.open_quantity:g} units are here"
+    if price <= line.served_price:
+        more = "more" if price < line.served_price else "as much"
+        return f"the goods go to lines that lose {more} per unit ({line.served_price:.2f} against {price:.2f})"
+    if _is_told(line.ship_group):
+        return "not all lines that must ship together with it can ship"
     if line.served_price != line.served_price:
         return "the goods go to pinned lines"
     return "the goods save more on other lines together"

@@ -12,8 +12,13 @@ TOLERANCE = 1e-9
 
 
 def split_groups(lines: pd.DataFrame, is_held: Flags) -> Flags:
-    """Lines whose group cannot leave because one of its lines may have no goods."""
-    return _any_of_group(lines, is_held)
+    """Lines whose group cannot leave: one of its lines may have no goods, or is open and not in the queue."""
+    return _any_of_group(lines, is_held | lines["group_waits_elsewhere"].to_numpy(np.bool_))
+
+
+def pinned_groups(lines: pd.DataFrame, is_pinned: Flags) -> Flags:
+    """Pinned lines, and with them those that must leave together with one."""
+    return is_pinned | _any_of_group(lines, is_pinned)
 
 
 def complete_groups(lines: pd.DataFrame, given: Floats) -> Flags:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from decisions.pool_programme import Claims
 from decisions.ranking import due_order, is_pinned
+from decisions.ship_groups import pinned_groups
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
@@ -41,7 +42,7 @@ def wishes_of(lines: pd.DataFrame, pool: Codes, may_have: Flags) -> Wishes:
     worth = lines["loss_if_waits"].to_numpy(np.float64) / wanted
     is_whole = ~lines["may_split"].to_numpy(np.bool_) | lines["ship_group"].notna().to_numpy(np.bool_)
     step = lines["quantity_step"].to_numpy(np.float64)
-    pinned = np.where(is_pinned(lines), _pinned_quantity(lines, is_whole, step), 0)
+    pinned = np.where(pinned_groups(lines, is_pinned(lines)), _pinned_quantity(lines, is_whole, step), 0)
     usual_turn = np.where(worth < 0, COSTS_MORE_TO_SERVE, LOSES_BY_WAITING)
     line = np.tile(np.arange(len(lines)), 2)
     quantity = np.concatenate((pinned, wanted - pinned))

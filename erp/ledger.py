@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -131,15 +131,28 @@ class Ledger:
         LedgerError
             If this process does not hold the store.
         """
-        if _holder(self.store).get("pid") != os.getpid():
-            raise LedgerError("this process does not hold the store; write to it within `with lock_store(store)`")
+        self._check_holder()
         with self._connected() as connection, connection:
             return connection.execute(statement, values).lastrowid or 0
 
+    def write_all(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+        """Run a statement for every row in one transaction: all of them stand, or none."""
+        self._check_holder()
+        with self._connected() as connection, connection:
+            connection.executemany(statement, rows)
+
+    def _check_holder(self) -> None:
+        if _holder(self.store).get("pid") != os.getpid():
+            raise LedgerError("this process does not hold the store; write to it within `with lock_store(store)`")
+
     def fail_leftovers(self) -> None:
-        """Mark as failed every run that has not ended: whoever holds the lock knows that its process is gone."""
+        """Mark as failed every run that has not ended: whoever holds the lock knows that its process is gone.
+
+        What was published stays published: only what followed it is missing.
+        """
         left = "the process ended before the run did; open it again to resume"
-        statement = "update runs set state = 'failed', error = ?, ended_at = ? where ended_at is null"
+        failed = "state = case state when 'published' then state else 'failed' end"
+        statement = f"update runs set {failed}, error = ?, ended_at = ? where ended_at is null"
         self.write(statement, left, utc_text(datetime.now(UTC)))
 
     def runs(self) -> list[dict[str, Any]]:
@@ -180,32 +193,41 @@ class Ledger:
 
     def promote(
         self,
-        name: str,
-        version_hash: str,
-        folder: Path,
+        versions: Mapping[str, tuple[str, Path, dict[str, Any]]],
         trained_as_of: datetime,
         as_of: datetime,
-        metrics: dict[str, Any],
         who: str = "run",
     ) -> None:
-        """Make a version champion from `as_of` on; saying it twice changes nothing.
+        """Make versions champions from `as_of` on, all or none of them; saying it twice changes nothing.
+
+        Parameters
+        ----------
+        versions : by name of the model: the version's hash, its folder and its figures
 
         Raises
         ------
         LedgerError
-            If it was trained on facts later than `as_of`, or its folder lies outside the store.
+            If they were trained on facts later than `as_of`, or a folder lies outside the store.
         """
         if utc_text(trained_as_of) > utc_text(as_of):
-            raise LedgerError(f"{name} was trained as of {trained_as_of}, later than {as_of}: it would know the future")
-        promoted = self.read("select * from promotions where name = ? and as_of = ? order by id", name, utc_text(as_of))
-        if promoted and promoted[-1]["version_hash"] == version_hash:
-            return
-        self.write(
+            names = ", ".join(versions)
+            raise LedgerError(f"{names}: trained as of {trained_as_of}, later than {as_of}: they would know the future")
+        rows = [
+            (name, version_hash, self.below(folder), utc_text(trained_as_of), utc_text(as_of))
+            + (json.dumps(metrics, sort_keys=True), who, utc_text(datetime.now(UTC)))
+            for name, (version_hash, folder, metrics) in versions.items()
+            if version_hash != self._newest_promotion(name, as_of)
+        ]
+        self.write_all(
             "insert into promotions(name, version_hash, folder, trained_as_of, as_of, metrics, who, promoted_at)"
             " values (?, ?, ?, ?, ?, ?, ?, ?)",
-            *(name, version_hash, self.below(folder), utc_text(trained_as_of), utc_text(as_of)),
-            *(json.dumps(metrics, sort_keys=True), who, utc_text(datetime.now(UTC))),
+            rows,
         )
+
+    def _newest_promotion(self, name: str, as_of: datetime) -> str | None:
+        query = "select version_hash from promotions where name = ? and as_of = ? order by id desc limit 1"
+        rows = self.read(query, name, utc_text(as_of))
+        return rows[0]["version_hash"] if rows else None
 
     def champion(self, name: str, as_of: datetime) -> ModelVersion | None:
         """Find the version that serves `as_of`: promoted last for a time not later, and trained on no later facts.

@@ -124,12 +124,17 @@ def scale_to_horizon(samples: pd.DataFrame) -> np.ndarray:
     return np.asarray(VALUE_HORIZON_DAYS / as_numbers(samples["horizon_days"]))
 
 
+def watched_days(samples: pd.DataFrame) -> float:
+    """Days over which the longest outcomes were watched, 0 without any."""
+    return float(samples["horizon_days"].max()) if len(samples) else 0.0
+
+
 def horizon_note(samples: pd.DataFrame) -> str | None:
     """Sentence about outcomes watched for less than a year; None if some were watched in full."""
-    longest = int(samples["horizon_days"].max()) if len(samples) else VALUE_HORIZON_DAYS
-    if longest >= VALUE_HORIZON_DAYS:
+    days = watched_days(samples)
+    if not len(samples) or days >= VALUE_HORIZON_DAYS:
         return None
-    return f"the history is young: outcomes were watched for {longest} days instead of {VALUE_HORIZON_DAYS}"
+    return f"the history is young: outcomes were watched for {days:.0f} days instead of {VALUE_HORIZON_DAYS}"
 
 
 def _rows(inputs: Inputs, frame: pd.DataFrame, target: Callable[[pd.DataFrame], np.ndarray]) -> TrainingRows:

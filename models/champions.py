@@ -55,14 +55,14 @@ class Predictions:
     `survival` (n_lines, n_days + 1): chance that a line is still wanted u days on if nobody ships it.
     `arrival` (n_lines, n_days + 2): chance that its next goods come in day u; the last column is later or never.
     `receipts`: next_inbound_po_line_id and wait_source. `values`: lifetime_value (money over 365 days) and
-    p_no_order_365d, 0 and null for anonymous customers. `kinds`: which variant of each model answered.
+    p_no_order_365d, 0 and null for anonymous customers. `assumed`: answers that were not measured, in plain words.
     """
 
     survival: np.ndarray
     arrival: np.ndarray
     receipts: pd.DataFrame
     values: pd.DataFrame
-    kinds: Mapping[str, str]
+    assumed: tuple[str, ...]
 
 
 def load(folders: Mapping[str, Path]) -> dict[str, Any]:
@@ -94,5 +94,14 @@ def predict(
         arrival=arrives,
         receipts=receipts,
         values=values.assign(lifetime_value=values["lifetime_value"].fillna(0.0)),
-        kinds={name: model.kind for name, model in models.items()},
+        assumed=_assumed(models),
     )
+
+
+def _assumed(models: Mapping[str, Any]) -> tuple[str, ...]:
+    is_assumed = {
+        "cancellation risk": models["cancellation-risk"].kind == "assumed",
+        "lifetime value": models["lifetime-value"].is_assumed,
+        "next order": models["next-order"].is_assumed,
+    }
+    return tuple(answer for answer, holds in is_assumed.items() if holds)

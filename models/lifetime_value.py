@@ -24,6 +24,7 @@ from models.account_panel import (
     scale_to_horizon,
     split,
     train,
+    watched_days,
 )
 from models.boosting import load_files, predict_rows, save_files
 from models.inputs import Inputs, as_numbers
@@ -68,6 +69,11 @@ class LifetimeValueModel:
     facts: dict[str, float] = field(default_factory=dict)
 
     @property
+    def is_assumed(self) -> bool:
+        """Whether the value was scaled up from a shorter time, or not learned at all."""
+        return self.kind == "assumed" or self.facts.get("horizon_days", 0) < VALUE_HORIZON_DAYS
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Columns `predict` needs."""
         return self.inputs.columns if self.inputs else ("margin_365d", "tenure_days")
@@ -90,7 +96,7 @@ def fit(account_samples: pd.DataFrame, seed: int = 0) -> LifetimeValueModel:
     """Learn from accounts at past cut-offs and the margin that followed; row order does not matter."""
     full = full_horizon(account_samples)
     n_buyers = int((full["next_margin"] > 0).sum())
-    facts: dict[str, float] = {"n_samples": len(full), "n_buyers": n_buyers}
+    facts = {"n_samples": len(full), "n_buyers": n_buyers, "horizon_days": watched_days(full)}
     young = horizon_note(account_samples)
     assumed = f"; {young} and scaled up in proportion: assumed" if young else ""
     if not len(full):

@@ -9,7 +9,17 @@ import lightgbm as lgb
 import numpy as np
 import pandas as pd
 
-from models.account_panel import Trained, full_horizon, horizon_note, judging_panel, split, thirds, train
+from models.account_panel import (
+    VALUE_HORIZON_DAYS,
+    Trained,
+    full_horizon,
+    horizon_note,
+    judging_panel,
+    split,
+    thirds,
+    train,
+    watched_days,
+)
 from models.boosting import load_files, predict_rows, save_files
 from models.inputs import Inputs, as_numbers
 from models.judging import (
@@ -62,6 +72,11 @@ class NextOrderModel:
     facts: dict[str, float] = field(default_factory=dict)
 
     @property
+    def is_assumed(self) -> bool:
+        """Whether the chance is that of a shorter time, or not learned at all."""
+        return self.kind == "assumed" or self.facts.get("horizon_days", 0) < VALUE_HORIZON_DAYS
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Columns `predict` needs."""
         return self.inputs.columns if self.inputs else ("recency_days",)
@@ -86,7 +101,7 @@ def fit(account_samples: pd.DataFrame, seed: int = 0) -> NextOrderModel:
     full = full_horizon(account_samples)
     silent = no_order(full)
     n_silent, n_back = int(silent.sum()), int((1 - silent).sum())
-    facts: dict[str, float] = {"n_samples": len(silent), "n_no_order": n_silent}
+    facts = {"n_samples": len(silent), "n_no_order": n_silent, "horizon_days": watched_days(full)}
     pooled = _pooled(full, silent)
     young = horizon_note(account_samples)
     # A longer watch can only see more orders, so the shorter one's share is too high if anything.

@@ -93,7 +93,7 @@ def _add(commands: Any, name: str, run: Any, what: str, *options: str) -> argpar
         )
         command.add_argument("--settings", metavar="FILE", help="TOML file (default: backorder.toml if there)")
     if "out" in options and "data" in options:
-        command.add_argument("--policy", metavar="FILE", help="TOML file whose keys replace the settings' table policy")
+        command.add_argument("--policy", metavar="FILE", help="what-if: TOML file whose keys replace the table policy")
     command.add_argument("--quiet", action="store_true", help="no progress")
     return command
 
@@ -147,11 +147,20 @@ def _go(arguments: argparse.Namespace, flow: str, job: str) -> Any:
     from pipelines.door import go
 
     site, as_of = _site_and_moment(arguments)
-    if getattr(arguments, "policy", None):  # a what-if is no scheduled run
-        return getattr(jobs, job)(site, as_of)
+    if getattr(arguments, "policy", None):
+        return _what_if(arguments, site, as_of)
     given = {"settings": arguments.settings, "as_of": as_of.isoformat() + "Z"}
     given |= {name: getattr(arguments, name, None) for name in ("data", "store", "out")}
     return go(flow, lambda **_: getattr(jobs, job)(site, as_of), **given)
+
+
+def _what_if(arguments: argparse.Namespace, site: Any, as_of: datetime) -> Any:
+    from erp.settings import SettingsError
+    from pipelines.jobs import what_if
+
+    if arguments.out is None:
+        raise SettingsError("a run with --policy is a what-if; give it its own --out, so that today's queue stays")
+    return what_if(site, as_of)
 
 
 def _check(arguments: argparse.Namespace) -> int:

@@ -4,20 +4,30 @@ from erp.laws import Findings, TableFinding
 from features.samples import horizon_days
 from models.arrival import FEWEST_RECEIPTS
 from models.cancellation import FEWEST_CANCELLATIONS
+from pipelines.queue_report import counted
 
 
 def findings_text(findings: Findings) -> str:
     """The findings as text: per table what was found and set aside, what is switched off, what stops a run."""
     parts = [f"Facts known at {findings.as_of} UTC", "", *_tables(findings)]
     if len(findings.rejected):
-        parts += ["", f"Set aside: {len(findings.rejected)} cells break a law", *_rules(findings)]
+        breaks = "breaks" if len(findings.rejected) == 1 else "break"
+        parts += ["", f"Set aside: {counted(len(findings.rejected), 'cell')} {breaks} a law", *_rules(findings)]
     if len(findings.not_ranked):
-        parts += [f"  {len(findings.not_ranked)} order lines are neither ranked nor trained on (not_ranked.csv)"]
+        are = "is" if len(findings.not_ranked) == 1 else "are"
+        lines = counted(len(findings.not_ranked), "order line")
+        parts += [f"  {lines} {are} neither ranked nor trained on (not_ranked.csv)"]
     parts += ["", "What can be learned:", *(f"  {line}" for line in _models(findings))]
     if findings.notes:
         parts += ["", "Good to know:", *(f"  {note}" for note in findings.notes)]
-    verdict = [f"  {stop}" for stop in findings.stops] or ["  nothing stops a run"]
+    verdict = [f"  {stop}" for stop in findings.stops] or [f"  nothing stops a run{_but_old(findings)}"]
     return "\n".join([*parts, "", "A run would stop because:" if findings.stops else "Verdict:", *verdict])
+
+
+def _but_old(findings: Findings) -> str:
+    """An extract that ends long before T stops nothing, but a queue from it is not about today."""
+    old = [note for note in findings.notes if note.startswith("the newest order line is from")]
+    return f", but {old[0]}" if old else ""
 
 
 def _tables(findings: Findings) -> list[str]:
@@ -29,13 +39,15 @@ def _tables(findings: Findings) -> list[str]:
         rows.append(
             f"  {name:<18}{found.n_rows:>10,}{found.n_identical:>9,}{found.n_set_aside:>11,}  {newest}".rstrip()
         )
+    if any(found.n_identical for found in findings.tables.values()):
+        rows.append("  copies: identical rows, counted once")
     return rows
 
 
 def _rules(findings: Findings) -> list[str]:
     groups = findings.rejected.groupby(["table", "column", "rule"], sort=True)
     return [
-        f"  {table}.{column}: {rule} fails {len(rows)} times, e.g. {rows['value'].iloc[0]!r}"
+        f"  {table}.{column}: {rule} fails {counted(len(rows), 'time')}, e.g. {rows['value'].iloc[0]!r}"
         f" in {rows['file'].iloc[0]} row {rows['row'].iloc[0]}"
         for (table, column, rule), rows in groups
     ]
@@ -58,16 +70,17 @@ def _risk(n_cancelled: int) -> str:
     if n_cancelled == 0:
         return "assumed, and every row of the queue says so: no cancellation is known"
     if n_cancelled < FEWEST_CANCELLATIONS:
-        return f"one rate per length of wait: {n_cancelled} cancellations, boosted trees need {FEWEST_CANCELLATIONS}"
+        known = counted(n_cancelled, "cancellation")
+        return f"one rate per length of wait: {known}, boosted trees need {FEWEST_CANCELLATIONS}"
     return f"boosted trees, if {FEWEST_CANCELLATIONS} of the {n_cancelled:,} cancellations were of waiting lines"
 
 
 def _value(seen_days: int) -> str:
-    days = horizon_days(seen_days)
+    days, past = horizon_days(seen_days), counted(seen_days, "day")
     if days is None:
-        return f"each customer's own past, shrunk: {seen_days} days of orders are too few to look back and forward"
+        return f"each customer's own past, shrunk: orders go back {past}, too few to look back and forward"
     watched = "a year ahead" if days == 365 else f"{days} days ahead, scaled to a year (assumed)"
-    return f"boosted trees from past cut-offs, watched {watched}: orders since {seen_days} days"
+    return f"boosted trees from past cut-offs, watched {watched}: orders go back {past}"
 
 
 def _arrival(n_received: int) -> str:

@@ -13,7 +13,9 @@ from pipelines.steps import (
     open_morning,
     publish_queue,
     ready_to_publish,
+    scored_queue,
     serving,
+    show_queue,
     train_on,
 )
 
@@ -46,7 +48,7 @@ def score(site: Site, as_of: datetime) -> Path:
     with open_morning(site, as_of) as run:
         facts = known_facts(run, site)
         features = features_of(run, facts)
-        return publish_queue(run, facts, features, serving(run))
+        return publish_queue(run, scored_queue(run, facts, features, serving(run)), site)
 
 
 def morning(site: Site, as_of: datetime) -> Path:
@@ -56,4 +58,14 @@ def morning(site: Site, as_of: datetime) -> Path:
         facts = known_facts(run, site)
         features = features_of(run, facts)
         versions = champions(run.ledger, as_of) or train_on(run, facts, features)
-        return publish_queue(run, facts, features, versions)
+        return publish_queue(run, scored_queue(run, facts, features, versions), site)
+
+
+def what_if(site: Site, as_of: datetime) -> Path:
+    """The main job under another policy: its files only, so that no later morning takes it for the queue of the day."""
+    ready_to_publish(site)
+    with open_morning(site, as_of) as run:
+        facts = known_facts(run, site)
+        features = features_of(run, facts)
+        versions = champions(run.ledger, as_of) or train_on(run, facts, features)
+        return show_queue(scored_queue(run, facts, features, versions), site)

@@ -10,6 +10,19 @@ from erp.queue_files import read_manifest
 from erp.settings import Site
 
 SHOWN = 10
+RANK_ORDER = (
+    "in rank order: by loss per unit within a product, and a line counts no more than the lines above it in its pool;"
+    " sort by loss_if_waits for the biggest amounts"
+)
+
+
+def counted(number: float, noun: str) -> str:
+    """Say how many there are of something.
+
+    >>> counted(1, "unit"), counted(2.5, "unit"), counted(1200, "order line")
+    ('1 unit', '2.5 units', '1,200 order lines')
+    """
+    return f"{number:,.10g} {noun}{'' if number == 1 else 's'}"
 
 
 def published_text(out: str | Path) -> str:
@@ -19,8 +32,10 @@ def published_text(out: str | Path) -> str:
     given = manifest["allocation"]
     currency = manifest["currency"]
     head = [
-        f"{len(queue)} open back-ordered lines ranked as of {manifest['as_of']} in {out}/ (queue.csv, .xlsx, .parquet)",
+        f"{counted(len(queue), 'open back-ordered line')} ranked as of {manifest['as_of']}"
+        f" in {out}/ (queue.csv, .xlsx, .parquet)",
         f"goods given out save {given['value']:,.2f} {currency}; the best possible is at most {given['bound']:,.2f}",
+        RANK_ORDER,
     ]
     return "\n".join([*head, "", *(_row(line) for line in queue.head(SHOWN).itertuples())])
 
@@ -58,9 +73,8 @@ def line_text(site: Site, order_line_id: str) -> str:
 
 
 def _explained(line: pd.Series, queue: pd.DataFrame) -> list[str]:
-    pool = queue[(queue["product_id"] == line["product_id"]) & (queue["warehouse_id"] == line["warehouse_id"])]
-    served = pool[(pool["ship_now_quantity"] > 0) & (pool["order_line_id"] != line["order_line_id"])]
     terms = ("loss_cancel", "loss_future_orders", "loss_service", "loss_later_goods", "loss_if_waits")
+    units = counted(line["open_quantity"], "unit")
     return [
         f"{line['order_line_id']}: {line['action']}, rank {line['rank']} of {len(queue)}",
         line["reason"],
@@ -69,14 +83,57 @@ def _explained(line: pd.Series, queue: pd.DataFrame) -> list[str]:
         "",
         f"  cancels within 14 days if nobody ships: {line['p_cancel_14d']:.1%}",
         f"  customer's margin over the next 365 days: {line['lifetime_value']:,.2f} {line['currency']}",
-        f"  waited {line['waited_days']} days;"
-        f" ships {_day(line['expected_on'])}, by {_day(line['expected_latest_on'])}",
-        f"  pool: rank {line['pool_rank']} of {line['pool_size']}, {line['available_now']:g} units here,"
-        f" price {line['stock_price']:,.2f} per unit",
+        f"  waited {counted(line['waited_days'], 'day')} since the requested day or the order day",
+        f"  {_promised(line)}",
+        f"  {_expected(line, _today(queue))}",
+        f"  gets {line['ship_now_quantity']:,.10g} of {units}",
+        f"  pool: rank {line['pool_rank']} of {line['pool_size']}, {counted(line['available_now'], 'unit')} here;"
+        f" one more unit here would save {line['stock_price']:,.2f} {line['currency']}",
         f"  assumed: {line['assumed'] if pd.notna(line['assumed']) else 'nothing'}",
-        *(f"  goods go to {each.order_line_id}: {each.ship_now_quantity:g} units" for each in served.itertuples()),
+        *_others_served(line, queue),
     ]
 
 
+def _promised(line: pd.Series) -> str:
+    if pd.isna(line["promised_on"]):
+        return "no date promised"
+    days = int(line["days_late"])
+    if days == 0:
+        return f"promised {_day(line['promised_on'])}, which is today"
+    off = f"{counted(days, 'day')} late" if days > 0 else f"{counted(-days, 'day')} before it"
+    return f"promised {_day(line['promised_on'])}, {off}"
+
+
+def _expected(line: pd.Series, today: pd.Timestamp) -> str:
+    """When the line ships in full, and whether that may be told to the customer."""
+    if line["action"] == "ship":
+        return f"expected {_day(line['expected_on'])}: it ships now"
+    if line["action"] == "hold":
+        return "no date expected: the line is held"
+    if pd.isna(line["expected_on"]):
+        return "no date known: more likely than not nothing comes within the horizon"
+    if "no inbound" in str(line["assumed"]):
+        days = (pd.Timestamp(line["expected_on"]) - today).days
+        return f"no date known; {counted(days, 'day')} assumed: do not promise it"
+    latest = line["expected_latest_on"]
+    by = "beyond the horizon" if pd.isna(latest) else _day(latest)
+    return f"expected {_day(line['expected_on'])}, at the latest (promise quantile) {by}"
+
+
+def _today(queue: pd.DataFrame) -> pd.Timestamp:
+    """The day on which the queue was made, in the clock of its site, which need not be the clock of who asks."""
+    told = queue[queue["promised_on"].notna()]
+    if told.empty:
+        return pd.Timestamp(queue["as_of"].iloc[0]).normalize()
+    return pd.Timestamp(told["promised_on"].iloc[0]) + pd.Timedelta(days=int(told["days_late"].iloc[0]))
+
+
+def _others_served(line: pd.Series, queue: pd.DataFrame) -> list[str]:
+    pool = queue[(queue["product_id"] == line["product_id"]) & (queue["warehouse_id"] == line["warehouse_id"])]
+    served = pool[(pool["ship_now_quantity"] > 0) & (pool["order_line_id"] != line["order_line_id"])]
+    says = "also ships:" if line["ship_now_quantity"] > 0 else "goods go to"
+    return [f"  {says} {each.order_line_id}: {counted(each.ship_now_quantity, 'unit')}" for each in served.itertuples()]
+
+
 def _day(value: object) -> str:
-    return "at no known date" if pd.isna(value) else f"{pd.Timestamp(str(value)):%Y-%m-%d}"
+    return f"{pd.Timestamp(str(value)):%Y-%m-%d}"

@@ -5,7 +5,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from decisions.policy import Policy
 from erp.fingerprint import code_version, fingerprint
 from erp.known import Facts, LastRun, gather, local_day
 from erp.ledger import Ledger, LedgerError, ModelVersion, PublishedRun, lock_store
-from erp.queue_files import PublishError, read_manifest, write_queue
+from erp.queue_files import PublishError, publish, read_manifest, write_queue
 from erp.runs import Run, open_run
 from erp.settings import Site
 from erp.source import Source, open_folder
@@ -120,9 +120,10 @@ def train_on(run: Run, facts: Facts, features: Mapping[str, pd.DataFrame]) -> di
         _log.info("training %s on %d rows", name, len(table))
         folders[name] = run.keep_folder(f"model-{name}", _fit, name, table, today)
         reports[name] = run.keep_folder(f"report-{name}", _evaluate, name, table, today)
-    for name, folder in folders.items():  # once all are there: a crash leaves no mixture of old and new champions
-        version, home = run.ledger.adopt_model(name, folder)
-        run.ledger.promote(name, version, home, run.as_of, run.as_of, read_report(reports[name])["metrics"])
+    # Together and only once all are there: a crash leaves no mixture of old and new champions.
+    adopted = {name: run.ledger.adopt_model(name, folder) for name, folder in folders.items()}
+    figures = {name: read_report(report)["metrics"] for name, report in reports.items()}
+    run.ledger.promote({name: (*adopted[name], figures[name]) for name in adopted}, run.as_of, run.as_of)
     versions = champions(run.ledger, run.as_of)
     track_training(Path(facts.site.store), versions, reports, _tags(run, facts))
     return versions
@@ -140,10 +141,19 @@ def _evaluate(folder: Path, name: str, rows: pd.DataFrame, today: pd.Timestamp) 
         figure.savefig(folder / f"{title}.png", dpi=110, metadata={"Software": None})
 
 
-def publish_queue(
+@dataclass(frozen=True)
+class Scored:
+    """A scored queue: its files in the run's folder, how the goods were given out, and where it comes from."""
+
+    folder: Path
+    decision: Decision
+    tags: Mapping[str, str]
+
+
+def scored_queue(
     run: Run, facts: Facts, features: Mapping[str, pd.DataFrame], versions: Mapping[str, ModelVersion]
-) -> Path:
-    """Score the open lines, give out the goods, and publish the queue's files."""
+) -> Scored:
+    """Score the open lines, give out the goods, and write the queue's files into the run's folder."""
     site, policy = facts.site, Policy.from_table(facts.site.policy)
     previous = run.ledger.last_published(run.as_of)
     hashes = {name: version.version_hash for name, version in sorted(versions.items())}
@@ -160,9 +170,20 @@ def publish_queue(
     run.reach("scored")
     run.note(models=hashes)
     folder = run.keep_folder("queue", _write, decision, facts, ran, hashes)
-    run.publish(folder, Path(site.out))
-    _log.info("published %d lines in %s", len(decision.queue), site.out)
-    track_scoring(Path(site.store), decision, folder, _tags(run, facts) | {"run_id": ran.run_id})
+    return Scored(folder, decision, _tags(run, facts) | {"run_id": ran.run_id})
+
+
+def publish_queue(run: Run, scored: Scored, site: Site) -> Path:
+    """Publish the queue's files and note it as the morning's queue, from which the next one tells its history."""
+    run.publish(scored.folder, Path(site.out))
+    _log.info("published %d lines in %s", len(scored.decision.queue), site.out)
+    track_scoring(Path(site.store), scored.decision, scored.folder, scored.tags)
+    return Path(site.out)
+
+
+def show_queue(scored: Scored, site: Site) -> Path:
+    """Write the files of a what-if: no queue of the day, so nothing later refers to it."""
+    publish(scored.folder, Path(site.out))
     return Path(site.out)
 
 

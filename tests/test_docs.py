@@ -94,7 +94,18 @@ def queue_page() -> str:
         "| column | type | unit | meaning |",
         "|---|---|---|---|",
     ]
-    return "\n".join([*head, *rows, ""])
+    tail = [
+        "",
+        "Within a pool (a product in a warehouse) lines stand by falling `loss_if_waits` per unit. Pools are merged",
+        "by always taking the head with the greatest `loss_if_waits`: so a line counts no more than the lines above",
+        "it in its pool, and a big loss may stand below a small one. Pinned lines stand first in their pool; held,",
+        "excluded and discontinued lines come after all others. Sort by `loss_if_waits` for the biggest amounts.",
+        "",
+        "`advice`: tell (the line does not ship in full, and no date was told or the one told will probably not",
+        "hold) or none; offer, expedite, substitute and transfer are not given yet.",
+        "",
+    ]
+    return "\n".join([*head, *rows, *tail])
 
 
 PAGES = {"settings.md": settings_page, "tables.md": tables_page, "queue.md": queue_page}

@@ -15,6 +15,7 @@ DEFAULTS: dict[str, Any] = {
     "product_id": "p",
     "warehouse_id": "w",
     "ship_group": None,
+    "group_waits_elsewhere": False,
     "customer_reference": None,
     "customer_name": None,
     "product_name": None,

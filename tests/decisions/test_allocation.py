@@ -215,6 +215,22 @@ def test_lines_of_a_ship_group_ship_together_or_not_at_all():
     assert (apart.certificate.value, apart.certificate.bound) == (1.0, 50.0)  # the bound does not know the tie
 
 
+def test_a_pin_on_one_line_of_a_group_serves_the_whole_group_first():
+    lines = open_lines(
+        4,
+        product_id=["p", "p1", "p1", "p"],
+        ship_group=pd.Series(["g", "g", None, None], dtype="str"),
+        override=pd.Series(["pin", None, None, None], dtype="str"),
+        loss_if_waits=[1.0, 1.0, 100.0, 50.0],
+    )
+    assert give_out(lines, pools(1.0, 1.0), Policy()).ship_now_quantity.tolist() == [1.0, 1.0, 0.0, 0.0]
+
+
+def test_a_line_whose_group_waits_elsewhere_is_not_sent_alone():
+    lines = open_lines(2, ship_group=pd.Series(["g", None], dtype="str"), group_waits_elsewhere=[True, False])
+    assert give_out(lines, pools(1.0), Policy()).ship_now_quantity.tolist() == [0.0, 1.0]
+
+
 def test_random_ship_groups_are_never_torn_and_leave_no_goods_they_could_share():
     for seed in range(40):
         rng = np.random.default_rng(seed)

@@ -42,7 +42,7 @@ def test_an_unknown_setting_is_named_with_its_nearest_match():
         ({"horizon_days": True}, "horizon_days = True is no finite number"),
         ({"promise_quantile": "0.9"}, "promise_quantile = '0.9' is no finite number"),
         ({"late_lost_scale_days": float("nan")}, "late_lost_scale_days = nan is no finite number"),
-        ({"won_back_share": -1, "late_lost_share": 2}, "2 of 11 values cannot be used"),
+        ({"won_back_share": -1, "late_lost_share": 2}, "2 of 10 values cannot be used"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_refused_by_name(table, text):

@@ -48,7 +48,8 @@ def test_a_loss_of_one_term_is_not_taken_apart():
 
 def test_a_line_that_waits_names_where_the_goods_go():
     assert sentence(**WAITS) == (
-        "Waits about 10 days: 8.61 EUR expected loss; the goods go to lines that lose more (18.38 per unit)."
+        "Waits about 10 days: 8.61 EUR expected loss;"
+        " the goods go to lines that lose more per unit (18.38 against 8.61)."
     )
 
 
@@ -56,7 +57,7 @@ def test_a_line_that_waits_names_where_the_goods_go():
     ("columns", "text"),
     [
         ({"available_now": 0.0, "served_price": np.nan}, "; no goods are here."),
-        ({"served_price": 8.61}, "; the goods go to lines that lose as much (8.61 per unit)."),
+        ({"served_price": 8.61}, "; the goods go to lines that lose as much per unit (8.61 against 8.61)."),
         (
             {"open_quantity": 3.0, "served_price": 1.0},
             "; it ships only in whole, and 1 of the 3 units are here.",

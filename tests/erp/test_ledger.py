@@ -65,7 +65,7 @@ def model_folder(tmp_path, content="tree"):
 
 def promote(ledger, tmp_path, content, as_of, trained_as_of=None):
     version_hash, home = ledger.adopt_model("cancellation", model_folder(tmp_path, content))
-    ledger.promote("cancellation", version_hash, home, trained_as_of or as_of, as_of, {"auc": 0.7})
+    ledger.promote({"cancellation": (version_hash, home, {"auc": 0.7})}, trained_as_of or as_of, as_of)
     return version_hash
 
 
@@ -221,4 +221,4 @@ def test_a_model_outside_the_store_cannot_be_promoted(tmp_path):
         lock_store(tmp_path / "store") as ledger,
         pytest.raises(LedgerError, match="trained-tree lies outside the store"),
     ):
-        ledger.promote("cancellation", "hash", model_folder(tmp_path), T, T, {})
+        ledger.promote({"cancellation": ("hash", model_folder(tmp_path), {})}, T, T)

@@ -7,12 +7,13 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from erp.ledger import Ledger
 from pipelines.command import main
 from pipelines.jobs import morning, score
-from pipelines.queue_report import published_text
+from pipelines.queue_report import _explained, published_text
 from pipelines.steps import champions
 from tests.pipelines.small_company import TINY_T, WEEK, T, company_tables, queue_of, site_of, tiny_tables
 
@@ -89,8 +90,103 @@ def test_explain_says_the_terms_the_place_and_who_gets_the_goods(trained, capsys
         assert f"{line['loss_if_waits']:,.2f} EUR" in printed
         assert "nan" not in printed.lower().split()
         pool = queue[(queue["product_id"] == line["product_id"]) & (queue["ship_now_quantity"] > 0)]
+        says = "also ships:" if line["ship_now_quantity"] > 0 else "goods go to"
         for other in set(pool["order_line_id"]) - {line["order_line_id"]}:
-            assert f"goods go to {other}: " in printed
+            assert f"  {says} {other}: " in printed
+        assert ("do not promise it" in printed) <= ("no inbound" in str(line["assumed"]))
+
+
+def small_queue(**changed):
+    """Three lines that wait on 9 March for one pool's single unit; the first one's cells as given."""
+    lines = pd.DataFrame(
+        {
+            "order_line_id": ["a", "b", "c"],
+            "product_id": "p",
+            "warehouse_id": "w",
+            "action": ["wait", "ship", "ship_part"],
+            "rank": [1, 2, 3],
+            "pool_rank": [3, 1, 2],
+            "pool_size": 3,
+            "reason": "Because.",
+            "currency": "EUR",
+            "as_of": pd.Timestamp("2026-03-08 23:30"),  # 9 March in Berlin
+            "promised_on": pd.to_datetime(["2026-03-01", "2026-03-12", None]),
+            "days_late": pd.array([8, -3, None], dtype="Int64"),
+            "expected_on": pd.to_datetime(["2026-03-20", "2026-03-09", "2026-03-23"]),
+            "expected_latest_on": pd.to_datetime(["2026-04-02", "2026-03-09", None]),
+            "waited_days": [1, 9, 9],
+            "open_quantity": [1.0, 1.0, 2.5],
+            "ship_now_quantity": [0.0, 1.0, 0.5],
+            "available_now": 1.0,
+            "stock_price": 1234.5,
+            "p_cancel_14d": 0.125,
+            "lifetime_value": 80.0,
+            "assumed": pd.Series([None, None, "wait (no inbound line)"], dtype="str"),
+            **dict.fromkeys(["loss_cancel", "loss_future_orders", "loss_service", "loss_later_goods"], 1.0),
+            "loss_if_waits": 4.0,
+        }
+    )
+    for name, value in changed.items():
+        lines.loc[0, name] = value
+    return lines
+
+
+def explained(queue, place):
+    return [text.strip() for text in _explained(queue.iloc[place], queue)]
+
+
+def test_explain_says_of_a_line_that_waits_when_it_was_promised_when_it_comes_and_who_gets_the_goods():
+    said = explained(small_queue(), 0)
+    assert said[0] == "a: wait, rank 1 of 3"
+    assert said[-8:] == [
+        "waited 1 day since the requested day or the order day",
+        "promised 2026-03-01, 8 days late",
+        "expected 2026-03-20, at the latest (promise quantile) 2026-04-02",
+        "gets 0 of 1 unit",
+        "pool: rank 3 of 3, 1 unit here; one more unit here would save 1,234.50 EUR",
+        "assumed: nothing",
+        "goods go to b: 1 unit",
+        "goods go to c: 0.5 units",
+    ]
+
+
+def test_explain_says_of_a_line_that_ships_what_else_ships_and_of_an_assumed_wait_that_it_is_no_date():
+    ships, partly = explained(small_queue(), 1), explained(small_queue(), 2)
+    assert ships[-6:-3] == [
+        "promised 2026-03-12, 3 days before it",
+        "expected 2026-03-09: it ships now",
+        "gets 1 of 1 unit",
+    ]
+    assert ships[-1] == "also ships: c: 0.5 units"
+    assert partly[-6:] == [
+        "no date promised",
+        "no date known; 14 days assumed: do not promise it",
+        "gets 0.5 of 2.5 units",
+        "pool: rank 2 of 3, 1 unit here; one more unit here would save 1,234.50 EUR",
+        "assumed: wait (no inbound line)",
+        "also ships: b: 1 unit",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"days_late": 1}, "promised 2026-03-01, 1 day late"),
+        ({"days_late": -1}, "promised 2026-03-01, 1 day before it"),
+        ({"days_late": 0}, "promised 2026-03-01, which is today"),
+        ({"expected_latest_on": pd.NaT}, "expected 2026-03-20, at the latest (promise quantile) beyond the horizon"),
+        ({"expected_on": pd.NaT}, "no date known: more likely than not nothing comes within the horizon"),
+        ({"expected_on": pd.NaT, "action": "hold"}, "no date expected: the line is held"),
+        ({"open_quantity": 1_234_567.0}, "gets 0 of 1,234,567 units"),
+    ],
+)
+def test_explain_at_the_edges_of_what_is_known(changed, words):
+    assert words in explained(small_queue(**changed), 0)
+
+
+def test_explain_counts_an_assumed_wait_from_the_day_of_a_queue_that_knows_no_promise():
+    queue = small_queue().tail(1).assign(as_of=pd.Timestamp("2026-03-09 05:00"))
+    assert "no date known; 14 days assumed: do not promise it" in explained(queue, 0)
 
 
 def test_explain_refuses_a_line_that_is_not_in_the_queue_and_a_store_without_one(trained, tmp_path, capsys):
@@ -115,6 +211,10 @@ def test_the_first_lines_are_shown_with_their_reasons_and_nobody_is_called_nan(t
         assert f"{line['rank']}. {line['order_line_id']}" in text
         assert line["reason"] in text
     assert "nan" not in text.lower().split()
+    (order,) = [
+        line for line in text.splitlines() if line.startswith("in rank order: by loss per unit within a product")
+    ]
+    assert order.endswith("sort by loss_if_waits for the biggest amounts")
 
 
 def test_settings_come_from_file_then_environment_then_options(command, tmp_path, monkeypatch):
@@ -127,11 +227,22 @@ def test_settings_come_from_file_then_environment_then_options(command, tmp_path
     assert "NOK" in printed
     dear = queue_of(site)
     (tmp_path / "if.toml").write_text("cancel_handling_cost = 0.0\n")
-    command("run", "--settings", str(tmp_path / "site.toml"), "--policy", str(tmp_path / "if.toml"))
-    cheap = queue_of(site).set_index("order_line_id")["loss_if_waits"]
+    what_if = ["run", "--settings", str(tmp_path / "site.toml"), "--policy", str(tmp_path / "if.toml")]
+    command(*what_if, "--out", str(tmp_path / "if"))
+    cheap = pd.read_parquet(tmp_path / "if" / "queue.parquet").set_index("order_line_id")["loss_if_waits"]
     assert (dear["loss_if_waits"].to_numpy() >= cheap.reindex(dear["order_line_id"]).to_numpy()).all()
     assert dear["loss_if_waits"].sum() > cheap.sum()
     assert not Path("elsewhere").exists()
+
+
+def test_a_what_if_is_no_queue_of_the_day(command, tmp_path):
+    site = site_of(tmp_path, tiny_tables())
+    assert command("run")[0] == 0
+    published = Ledger(Path(site.store)).last_published(TINY_T + WEEK)
+    (tmp_path / "if.toml").write_text("cancel_handling_cost = 3.0\n")
+    assert command("run", "--policy", str(tmp_path / "if.toml"), "--out", str(tmp_path / "if"))[0] == 0
+    assert (tmp_path / "if" / "manifest.json").exists()
+    assert Ledger(Path(site.store)).last_published(TINY_T + WEEK) == published
 
 
 def test_help_answers_at_once_without_any_heavy_module():

@@ -167,7 +167,7 @@ def test_a_table_that_is_there_twice_is_refused(run, tmp_path):
         ("stock.parquet", b"PAR1 not really", ["stock.parquet cannot be read as Parquet", "write it again"]),
         ("stock.csv", b"", ["stock.csv is empty", "header line"]),
         ("stock.csv", b"snapshot_at,product_id,on_hand\n\xff\xfe,a,1\n", ["stock.csv", "UTF-8"]),
-        ("stock.csv", b"a;b\n1;2\n", ["stock.csv: required columns are missing: snapshot_at", "found a;b"]),
+        ("stock.csv", b"a;b\n1;2\n", ["stock.csv: required columns are missing: snapshot_at", "found a;b", "by ';'"]),
         ("stock.csv", b'snapshot_at,product_id,on_hand\n"2024-01-01,a\n', ["stock.csv cannot be read as csv"]),
         ("extract.json", b"{", ["extract.json cannot be read"]),
     ],
@@ -323,8 +323,9 @@ def test_a_few_breaches_are_set_aside_with_their_whole_lines_and_the_run_goes_on
     assert run(tables)[0] == 0
     rejected = pd.read_csv(tmp_path / "out" / "rejected.csv")
     assert rejected[["file", "row", "column", "rule", "value"]].to_numpy().tolist() == [
-        ["shipments.parquet", shipped + 1, "quantity", "is greater than 0", "'-1.0"]
+        ["shipments.parquet", shipped + 1, "quantity", "is greater than 0", -1.0]
     ]
+    assert '"-1.0"' in (tmp_path / "out" / "rejected.csv").read_text(encoding="utf-8-sig")
     assert pd.read_csv(tmp_path / "out" / "not_ranked.csv")["order_line_id"].tolist() == [line]
     assert line not in set(queue_of(site_of(tmp_path))["order_line_id"])
 
@@ -340,8 +341,32 @@ def test_check_says_what_the_tables_hold_and_what_is_switched_off(run, tmp_path,
     n_stock = len(tables["stock"].drop_duplicates())
     assert any(row.split()[:3] == ["stock", f"{n_stock:,}", "3"] for row in said.splitlines())
     assert "purchase_orders is missing: arrival of goods is assumed" in said
-    assert "nothing stops a run" in said
+    assert "  copies: identical rows, counted once\n" in said
+    assert "orders go back 149 days" in said
+    assert said.endswith("Verdict:\n  nothing stops a run\n")
     assert not Path(site.store).exists()
+
+
+def test_check_counts_one_thing_as_one_and_speaks_of_copies_only_where_there_are_any(tmp_path, capsys):
+    tables = tiny_tables()
+    shipped = tables["shipments"].index[5]
+    tables["shipments"]["quantity"] = tables["shipments"]["quantity"].astype(float)
+    tables["shipments"].loc[shipped, "quantity"] = -1.0
+    site = site_of(tmp_path, tables)
+    assert main(["check", "--data", site.data, "--as-of", AS_OF, "--quiet"]) == 0
+    said = capsys.readouterr().out
+    assert "Set aside: 1 cell breaks a law" in said
+    assert "is greater than 0 fails 1 time, e.g. '-1.0'" in said
+    assert "1 order line is neither ranked nor trained on" in said
+    assert "copies:" not in said
+
+
+def test_a_verdict_on_an_extract_that_ends_long_before_t_says_so(tmp_path, capsys):
+    site = site_of(tmp_path, tiny_tables())
+    assert main(["check", "--data", site.data, "--as-of", "2024-06-30T05:00:00Z", "--quiet"]) == 0
+    verdict = capsys.readouterr().out.splitlines()[-1]
+    assert verdict.startswith("  nothing stops a run, but the newest order line is from 2024-05-")
+    assert verdict.endswith(" days before T")
 
 
 def test_check_says_what_would_stop_a_run_and_refuses(tmp_path, capsys):

@@ -80,7 +80,7 @@ def test_the_registered_champion_loads_without_pickle_and_predicts_as_ours_does(
     ours = cancellation.CancellationModel.load(version.folder)
     assert native.feature_name() == ours.booster.feature_name()
     folder = next((Path(seen.store) / "runs").glob("*/features"))
-    lines = cancellation.with_clocks(read_features(folder)["lines"])
+    lines = read_features(folder)["lines"]
     inputs = Inputs.from_json(json.loads((version.folder / "model.json").read_text())["inputs"])
     plain = pd.DataFrame(inputs.matrix(lines).astype(float), columns=inputs.columns)
     plain = plain.reindex(columns=native.feature_name(), fill_value=1.0)
