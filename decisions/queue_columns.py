@@ -19,7 +19,7 @@ class Column:
 
 
 QUEUE_COLUMNS = (
-    Column("rank", "int64", "place", "1.. dense, by worth; who gets goods is ship_now_quantity (below: how it is made)"),
+    Column("rank", "int64", "place", "1.. dense, by worth (how: below); who gets goods is ship_now_quantity"),
     Column("pool_rank", "int64", "place", "place within the pool (a product in a warehouse)"),
     Column("pool_size", "int64", "lines", "open back-ordered lines of the pool"),
     Column("order_line_id", "str", TEXT, "the waiting order line"),

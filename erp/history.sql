@@ -1,9 +1,11 @@
 -- Every version of every fact known at T, from the lawful tables. `superseded_at` is when the next version became known.
--- One row per customer and version.
+-- One row per customer and version. A customer that is deleted stands as it last was: its lines still wait, and its
+-- credit hold still holds.
 create table history_customers as
-select customer_id, parent_id, created_at, created_on, name, segment, channel, priority_class, country, language, owner,
-       credit_hold, contact_allowed, is_deleted, known_at, superseded_at, recorded_at is not null as is_versioned
-from lawful_customers;
+select customer_id, parent_id, created_at, created_on, name, segment, channel, priority_class, country, owner,
+       credit_hold, contact_allowed, known_at, lead(known_at) over (partition by customer_id order by version) as superseded_at,
+       recorded_at is not null as is_versioned
+from lawful_customers where not is_deleted;
 
 -- One row per product and version; a cost that is not known is assumed from the list price. A product that is deleted
 -- stands as it last was, `removed_at` that moment: its lines still wait.
@@ -13,9 +15,19 @@ with versions as (
 )
 select product_id, list_price, coalesce(unit_cost, list_price * (1 - $assumed_margin_share)) as unit_cost,
        unit_cost is null as unit_cost_is_assumed, name, category, coalesce(quantity_step, 1.0) as quantity_step,
-       substitute_id, discontinued_on, known_at, case when is_removed_next then superseded_at end as removed_at,
+       discontinued_on, known_at, case when is_removed_next then superseded_at end as removed_at,
        lead(known_at) over (partition by product_id order by version) as superseded_at
 from versions where not is_deleted;
+
+-- One row per order line whose every row breaks a law: where its goods lie as far as it says. Of two rows known at one
+-- time the greater id speaks, whatever their order in the file.
+create table broken_lines as
+select order_line_id, arg_max(product_id, struct_pack(at := known_at, id := product_id)) as product_id,
+       arg_max(warehouse_id, struct_pack(at := known_at, id := warehouse_id)) as warehouse_id, min(known_at) as known_at
+from seen_order_lines
+where not is_deleted and order_line_id in (select order_line_id from set_aside_lines)
+  and order_line_id not in (select order_line_id from lawful_order_lines where not is_deleted)
+group by order_line_id;
 
 -- One row per order line, those set aside included: where its goods lie, and since when it is known. What happens to a
 -- line is not known before the line is.
@@ -24,7 +36,9 @@ select order_line_id, product_id, warehouse_id, known_at
 from lawful_order_lines where version = 1 and superseded_at is null and not is_deleted
 union all
 select order_line_id, arg_max(product_id, version), arg_max(warehouse_id, version), min(known_at)
-from lawful_order_lines where not (version = 1 and superseded_at is null) and not is_deleted group by order_line_id;
+from lawful_order_lines where not (version = 1 and superseded_at is null) and not is_deleted group by order_line_id
+union all
+select * from broken_lines;
 
 -- One row per order line and version. A quantity that falls is a cancellation (below), so what was ordered never falls:
 -- the newest quantity plus every fall so far.
@@ -180,13 +194,23 @@ from (select * exclude (version), row_number() over versions as version, lag(exp
       window versions as (partition by po_line_id order by lawful_purchase_orders.version))
 where version = 1 or expected_on is distinct from expected_before;
 
+-- One row per received quantity and version; also those of inbound lines set aside, since their goods lie on the shelf.
 create table history_receipts as
+with told_inbound as (
+    select po_line_id, arg_max(product_id, version) as product_id, arg_max(warehouse_id, version) as warehouse_id,
+           min(known_at) as known_at
+    from lawful_purchase_orders where not is_deleted group by po_line_id
+    union all
+    select po_line_id, arg_max(product_id, struct_pack(at := known_at, id := product_id)),
+           arg_max(warehouse_id, struct_pack(at := known_at, id := warehouse_id)), min(known_at)
+    from seen_purchase_orders
+    where not is_deleted and po_line_id is not null
+      and po_line_id not in (select po_line_id from lawful_purchase_orders where not is_deleted)
+    group by po_line_id
+)
 select r.po_line_id, p.product_id, p.warehouse_id, r.received_at, r.received_on, r.quantity, r.is_day_only, r.is_deleted,
        greatest(r.known_at, p.known_at) as known_at, r.superseded_at
-from lawful_receipts r
-join (select po_line_id, arg_max(product_id, version) as product_id, arg_max(warehouse_id, version) as warehouse_id,
-             min(known_at) as known_at
-      from lawful_purchase_orders where not is_deleted group by po_line_id) p using (po_line_id);
+from lawful_receipts r join told_inbound p using (po_line_id);
 
 -- One row per line and warehouse with goods held, and version; also of lines set aside, since picked goods are not free.
 create table history_reservations as
@@ -194,6 +218,20 @@ select r.order_line_id, l.product_id, coalesce(r.warehouse_id, l.warehouse_id) a
        coalesce(r.is_firm, false) as is_firm, r.is_deleted, greatest(r.known_at, l.known_at) as known_at, r.superseded_at,
        r.recorded_at is not null as is_versioned
 from lawful_reservations r join told_lines l using (order_line_id);
+
+-- One row per ship group with a line set aside that may still be open, at T: what is lawful of it leaves something over.
+create table history_groups_set_aside as
+with done as (
+    select order_line_id, sum(quantity) as quantity
+    from (select order_line_id, quantity from lawful_shipments where not is_deleted and superseded_at is null
+          union all
+          select order_line_id, quantity from lawful_cancellations where not is_deleted and superseded_at is null)
+    where order_line_id in (select order_line_id from set_aside_lines) group by order_line_id
+)
+select distinct l.ship_group
+from seen_order_lines l left join done d on d.order_line_id = l.order_line_id
+where l.ship_group is not null and not l.is_deleted and l.order_line_id in (select order_line_id from set_aside_lines)
+  and not coalesce(l.quantity > 0 and d.quantity >= l.quantity * (1 - 1e-9), false);
 
 create table history_overrides as
 select order_line_id, order_id, customer_id, product_id, action, who, why, made_at, until_on, quantity, is_deleted,

@@ -129,12 +129,13 @@ def _judged(
         connection.execute(f"drop table staged_{name}")  # memory: read and judged
     for statement in _statements("history.sql"):
         connection.execute(statement.replace("$assumed_margin_share", repr(site.assumed_margin_share)))
-    stops, notes = lagging(connection, site, as_of, read_extract(source.folder))
+    extract = read_extract(source.folder)
+    stops, notes = lagging(connection, site, as_of, extract)
     findings.stops = too_early + findings.stops + stops
     findings.notes += notes + _switched_off(connection, present) + _old_stock(connection, site, as_of)
     findings.notes += _over_shipped(connection)
     if last is not None:
-        findings.stops += lost_rows(counts, last.counts, last.as_of, as_of, site)
+        findings.stops += lost_rows(counts, last.counts, last.as_of, as_of, site, extract)
     return findings, counts
 
 
@@ -208,7 +209,6 @@ def show(connection: duckdb.DuckDBPyConnection, facts: Facts, moment: datetime) 
         "$today": f"date '{today}'",
         "$last_due_on": f"date '{last_due_day(today, facts.site)}'",
         "$is_now": str(moment == facts.as_of).lower(),
-        "$default_warehouse": "'" + facts.site.default_warehouse.replace("'", "''") + "'",
     }
     for statement in _statements("known.sql"):
         for name, value in values.items():

@@ -2,7 +2,7 @@
 create or replace view known_moment as
 select $as_of as as_of, $today as today, $last_due_on as last_due_on;
 
--- One row per customer; account_id: whose lifetime value it shares. Columns that change and carry no versions serve
+-- One row per customer, deleted ones included; account_id: whose lifetime value it shares. Columns that change and carry no versions serve
 -- today's decision only.
 create or replace view known_customers as
 select c.customer_id, coalesce(p.customer_id, c.customer_id) as account_id, created_at, created_on, name, segment, channel,
@@ -11,7 +11,7 @@ select c.customer_id, coalesce(p.customer_id, c.customer_id) as account_id, crea
        case when $is_now or is_versioned then coalesce(contact_allowed, true) else true end as contact_allowed
 from history_customers c
 left join (select distinct customer_id from history_customers where known_at <= $as_of) p on p.customer_id = c.parent_id
-where known_at <= $as_of and (superseded_at is null or superseded_at > $as_of) and not is_deleted;
+where known_at <= $as_of and (superseded_at is null or superseded_at > $as_of);
 
 -- One row per product.
 create or replace view known_products as
@@ -73,6 +73,10 @@ select order_line_id, product_id, warehouse_id, quantity
 from history_reservations
 where known_at <= $as_of and (superseded_at is null or superseded_at > $as_of) and not is_deleted
   and is_firm and ($is_now or is_versioned);
+
+-- One row per ship group with a line set aside that may still be open; it serves today's decision only.
+create or replace view known_groups_set_aside as
+select ship_group from history_groups_set_aside where $is_now;
 
 -- One row per planner's word that holds today.
 create or replace view known_overrides as

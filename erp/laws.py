@@ -19,6 +19,8 @@ import pandera.pandas as pa
 from erp.contract import OPTIONAL_PARENTS, TABLES, Table
 from erp.settings import Site
 
+# Tables whose rows are known to what names them also while they are set aside.
+_LINES = ("order_lines", "purchase_orders")
 # Facts without a time of their own count as known from the start.
 ALWAYS = "timestamp '1900-01-01'"
 
@@ -253,7 +255,8 @@ def _judge_parents(connection: duckdb.DuckDBPyConnection, table: Table, present:
                     and {column} in (select {name} from staged_{parent})
                     and {column} not in (select {name} from seen_{parent} where {name} is not null)"""
             )
-        rows = f"seen_{parent}" if parent == table.name else f"lawful_{parent}"
+        # What happens to a line set aside is lawful: its goods have moved all the same.
+        rows = f"seen_{parent}" if parent in {table.name, *_LINES} else f"lawful_{parent}"
         orphan = f"{column} is not null and {column} not in (select {name} from {rows} where {name} is not null)"
         connection.execute(
             f"""insert into breaches select '{table.name}', file_name, file_row, '{column}',
@@ -289,7 +292,11 @@ def _judge_overrides(connection: duckdb.DuckDBPyConnection) -> None:
                   concat_ws(' ', order_line_id, order_id, customer_id, product_id)
            from seen_overrides where not is_deleted and
                  cast(order_line_id is not null as int) + cast(order_id is not null as int)
-               + cast(customer_id is not null as int) + cast(product_id is not null as int) <> 1"""
+               + cast(customer_id is not null as int) + cast(product_id is not null as int) <> 1
+           union all
+           select 'overrides', file_name, file_row, 'order_id', 'references exist', order_id
+           from seen_overrides where not is_deleted and order_id is not null and order_id not in (
+             select order_id from seen_order_lines where order_id is not null)"""
     )
 
 

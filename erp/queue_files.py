@@ -5,7 +5,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ MANIFEST = "manifest.json"
 _REQUIRED_FACTS = ("as_of", "run_id", "models")
 # Excel runs such a cell as a formula. Apostrophes before one count as well, so that taking one away always undoes this.
 _LOOKS_LIKE_FORMULA = re.compile(r"'*[=+\-@]")
+# In the `value` of rejected.csv: what a broken number cell held is a number, and no formula.
+_PLAIN_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 # A sheet holds 1 048 576 rows, the header one of them; a cell 32 767 characters.
 _SHEET_ROWS, _CELL_CHARACTERS = 1_048_575, 32_767
 # A fixed day: the workbook's bytes would otherwise differ with the clock.
@@ -60,7 +62,7 @@ def write_queue(
     pq.write_table(arrow_table(queue), folder / "queue.parquet", compression="zstd")
     _write_csv(queue, folder / "queue.csv")
     _write_workbook(queue.head(_SHEET_ROWS), folder / "queue.xlsx")
-    _write_csv(rejected, folder / "rejected.csv")
+    _write_csv(rejected, folder / "rejected.csv", numbers_as_text=("value",))
     _write_csv(not_ranked, folder / "not_ranked.csv")
     n_rows = {
         "queue.parquet": len(queue),
@@ -188,8 +190,14 @@ def _csv_cell(cell: Cell) -> Cell:
     return _iso(cell) if isinstance(cell, date) else cell
 
 
-def _write_csv(frame: pd.DataFrame, path: Path) -> None:
-    columns = [map(_csv_cell, _cells(name, frame[name])) for name in frame.columns]
+def _rejected_value(cell: Cell) -> Cell:
+    """Leave the text of a number alone: the rule of the apostrophe is for texts."""
+    return cell if isinstance(cell, str) and _PLAIN_NUMBER.fullmatch(cell) else _csv_cell(cell)
+
+
+def _write_csv(frame: pd.DataFrame, path: Path, numbers_as_text: Collection[str] = ()) -> None:
+    written = {name: _rejected_value if name in numbers_as_text else _csv_cell for name in frame.columns}
+    columns = [map(written[name], _cells(name, frame[name])) for name in frame.columns]
     with path.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
         writer.writerow(frame.columns)
@@ -206,15 +214,23 @@ def _write_workbook(queue: pd.DataFrame, path: Path) -> None:
         datetime: book.add_format({"num_format": "yyyy-mm-dd hh:mm"}),
         str: book.add_format({"num_format": "@"}),  # an id edited by hand stays text
     }
+    money, share = book.add_format({"num_format": "#,##0.00"}), book.add_format({"num_format": "0%"})
     for place, name in enumerate(queue.columns):
         cells = _cells(name, queue[name])
-        kind = next((type(cell) for cell in cells if cell is not None), str)
-        sheet.set_column(place, place, _width(name, cells), formats.get(kind))
+        number = money if _is_money(name) else share if name.startswith("p_") else None
+        of_column = formats | {int: number, float: number}
+        kind = next((type(cell) for cell in cells if cell is not None), float if number else str)
+        sheet.set_column(place, place, _width(name, cells), of_column.get(kind))
         sheet.write_string(0, place, name, header)
-        _write_cells(sheet, place, cells, formats)
-    sheet.freeze_panes(1, 0)
+        _write_cells(sheet, place, cells, of_column)
+    # Whoever scrolls through the columns still sees which line they read.
+    sheet.freeze_panes(1, list(queue.columns).index("order_line_id") + 1 if "order_line_id" in queue else 0)
     sheet.autofilter(0, 0, len(queue), max(len(queue.columns) - 1, 0))
     book.close()
+
+
+def _is_money(name: str) -> bool:
+    return name.startswith("loss_") or name.endswith(("_value", "_price"))
 
 
 def _write_cells(sheet: Any, place: int, cells: list[Cell], formats: Mapping[type, Any]) -> None:
@@ -241,6 +257,11 @@ def _fits_sheet(cell: Cell) -> bool:
 
 
 def _width(name: str, cells: list[Cell]) -> int:
-    """Wide enough for the first rows' longest cell, within reason; the filter's arrow in the header takes 3."""
+    """Wide enough for the first rows' longest cell, within reason; the filter's arrow in the header takes 3.
+
+    A run's id is 64 characters that nobody reads to the end.
+    """
+    if name == "run_id":
+        return 12
     longest = max((len(str(cell)) for cell in cells[:200] if not isinstance(cell, float | date)), default=0)
     return min(max(len(name) + 3, longest + 1, 10), 60)

@@ -87,8 +87,15 @@ def _check_columns(table: Table, parts: dict[Path, set[str]], folder: Path) -> N
         if missing := [name for name in table.required if name not in columns]:
             raise ContractError(
                 f"{path.relative_to(folder)}: required columns are missing: {', '.join(missing)};"
-                f" found {', '.join(sorted(columns)) or 'none'}; the contract names what each holds"
+                f" found {', '.join(sorted(columns)) or 'none'};"
+                f"{_semicolon_hint(names)} the contract names what each holds"
             )
+
+
+def _semicolon_hint(names: list[str]) -> str:
+    """Excel separates by ';' where the comma is the decimal sign; the header is then one long name."""
+    is_one = len(names) == 1 and ";" in names[0]
+    return " it looks separated by ';'; the contract asks for comma;" if is_one else ""
 
 
 def _columns_of(connection: duckdb.DuckDBPyConnection, path: Path) -> set[str]:
@@ -156,7 +163,7 @@ def _load_part(connection: duckdb.DuckDBPyConnection, table: Table, path: Path) 
             {"file": str(path)},
         )
     except duckdb.Error as error:
-        raise _unreadable(path, _first_line(error)) from error
+        raise _unreadable(path, _in_plain_words(error)) from error
     return present
 
 
@@ -231,6 +238,14 @@ def _list_unreadable(connection: duckdb.DuckDBPyConnection, table: Table, column
             from part where "{column}" is not null and {_typed(kind, column)} is null""",
         {"table": table.name, "label": label, "column": column, "rule": KIND_WORDS[kind]},
     )
+
+
+def _in_plain_words(error: Exception) -> str:
+    """What the engine says, unless it speaks of its own insides."""
+    said = _first_line(error)
+    if "state machine reached an invalid state" in said:
+        return "mixed line ends or a broken quote; save it again as CSV UTF-8"
+    return said
 
 
 def _first_line(error: Exception) -> str:

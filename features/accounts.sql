@@ -51,8 +51,7 @@ select r.account_id, today as cutoff_on, n.segment, n.channel, n.country,
        cast(r.n_cancelled_lines as double) as n_cancelled_lines,
        cast(r.n_cancelled_lines as double) / nullif(cast(r.n_ended as double), 0.0) as cancel_share,
        r.late_share, r.mean_wait_days, r.returned_share,
-       cast(r.n_open_lines as double) as n_open_lines, r.open_amount,
-       cast(extract(month from today) as double) as cutoff_month
+       cast(r.n_open_lines as double) as n_open_lines, r.open_amount
 from record r
 join rhythm h on h.account_id = r.account_id
 join named n on n.account_id = r.account_id

@@ -9,8 +9,19 @@ with waiting as (
 orders as (
     select order_id, sum(quantity * unit_price) as order_value, cast(count(*) as double) as order_n_lines
     from known_lines where order_id in (select order_id from waiting) group by order_id
+),
+-- Ship groups with an open line that is no back order: not yet due, or set aside. A line picked in full is not open: its
+-- goods are ready and wait for the rest of the group.
+groups_elsewhere as (
+    select n.ship_group
+    from known_order_lines n join known_lines k on k.order_line_id = n.order_line_id
+    cross join known_moment
+    where n.ship_group is not null and k.open_quantity > 0 and k.due_on > last_due_on
+    union
+    select ship_group from known_groups_set_aside
 )
 select l.order_line_id, l.order_id, l.root_id, l.customer_id, l.account_id, l.product_id, l.warehouse_id, l.ship_group,
+       e.ship_group is not null as group_waits_elsewhere,
        l.customer_reference, k.name as customer_name, p.product_name, k.owner, k.segment,
        coalesce(l.order_channel, k.channel) as channel, k.country, p.category,
        cast(k.priority_class as double) as priority_class,
@@ -33,12 +44,12 @@ select l.order_line_id, l.order_id, l.root_id, l.customer_id, l.account_id, l.pr
        c.customer_spend_365d, c.customer_mean_wait_days, c.customer_late_share, c.customer_cancel_share,
        c.customer_n_cancelled, c.customer_n_open_lines,
        p.product_cancel_share, p.product_mean_wait_days, p.product_n_lines_91d, p.product_n_waiting_lines,
-       p.supplier_id, p.supplier_mean_delay_days, p.supplier_late_share,
-       cast(extract(month from today) as double) as cutoff_month
+       p.supplier_id, p.supplier_mean_delay_days, p.supplier_late_share
 from waiting l
 join orders o on o.order_id = l.order_id
 join products p on p.product_id = l.product_id
 join known_products g on g.product_id = l.product_id
+left join groups_elsewhere e on e.ship_group = l.ship_group
 left join told_dates t on t.order_line_id = l.order_line_id
 left join known_customers k on k.customer_id = l.customer_id
 left join customers c on c.customer_id = l.customer_id

@@ -1,6 +1,7 @@
 import json
 from datetime import datetime, timedelta
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -70,6 +71,55 @@ def test_a_table_counted_once_a_week_is_not_late_after_a_week(judged):
     tables = daily_tables()
     tables["stock"] = tables["stock"].iloc[6::7]
     assert judged(tables).stops == []
+
+
+def weekday_shipper(per_day):
+    """Thirteen weeks from a Monday on: orders round the clock, each shipped on the next working day from 8 to 16 h."""
+    rng = np.random.default_rng(per_day)
+    seconds = np.sort(rng.integers(0, 91 * 86400, 91 * per_day))
+    ordered_at = pd.Timestamp("2024-01-01") + pd.to_timedelta(seconds, "s")
+    day = ordered_at.normalize() + pd.Timedelta(days=1)
+    day += pd.to_timedelta(np.select([day.day_of_week == 5, day.day_of_week == 6], [2, 1], 0), "D")
+    tables = daily_tables()
+    lines = tables["order_lines"].iloc[[0] * len(day)].assign(ordered_at=ordered_at, requested_on=None)
+    tables["order_lines"] = lines.assign(order_line_id=[f"D{i}" for i in range(len(day))])
+    tables["shipments"] = pd.DataFrame(
+        {
+            "order_line_id": list(tables["order_lines"]["order_line_id"]),
+            "shipped_at": day + pd.to_timedelta(rng.integers(8 * 3600, 16 * 3600, len(day)), "s"),
+            "quantity": 3.0,
+            "event_id": [f"S{i}" for i in range(len(day))],
+        }
+    )
+    tables["cancellations"] = tables["cancellations"].iloc[:0]
+    counts = pd.date_range("2024-01-01 04:00", "2024-04-01 04:00")
+    tables["stock"] = tables["stock"].iloc[[0] * len(counts)].assign(snapshot_at=counts)
+    return tables
+
+
+@pytest.mark.parametrize("per_day", [2, 20, 200])
+def test_a_weekend_without_shipments_is_usual_however_many_ship_on_a_weekday(tmp_path, per_day):
+    tables = weekday_shipper(per_day)
+    folder = write_tables(tables, tmp_path)
+    friday, monday = datetime(2024, 3, 29, 5), datetime(2024, 4, 1, 5)
+    for morning in (friday, monday):
+        assert check(small_site(folder, max_lag_hours=36), morning).stops == []
+    shipped_at = tables["shipments"]["shipped_at"]
+    # Nothing since Friday the 22nd: at the Monday ten days later that is a week more than the usual weekend.
+    tables["shipments"] = tables["shipments"][shipped_at < pd.Timestamp("2024-03-23")]
+    (stop,) = check(small_site(write_tables(tables, tmp_path), max_lag_hours=36), monday).stops
+    assert stop.startswith("the newest row of shipments is from 2024-03-22")
+
+
+def test_a_gap_counts_with_its_length(judged):
+    # 29 gaps of a day: one more of 6 hours is 0.9 % of the time, one of 3 days 9 %.
+    for hours, usual in ((6, 24), (72, 72)):
+        tables = daily_tables()
+        first = tables["shipments"]["shipped_at"].min() - timedelta(hours=hours)
+        add(tables, "order_lines", order_line_id="old", ordered_at=first - timedelta(days=1))
+        add(tables, "shipments", order_line_id="old", shipped_at=first, event_id="old")
+        (stop,) = judged(cut(tables, "shipments", 9)).stops
+        assert f"{36 + usual} are usual" in stop
 
 
 def test_a_lagging_table_that_hides_no_shipment_is_only_said(judged):
@@ -146,8 +196,8 @@ DAYS = {f"2024-03-{day:02}": 10 for day in range(1, 14)}
 
 def test_a_fifth_of_the_rows_may_go_and_no_more():
     last = {"shipments": {"2024-03-01": 100}}
-    assert lost_rows({"shipments": {"2024-03-01": 80}}, last, YESTERDAY, TODAY, Site()) == []
-    assert lost_rows({"shipments": {"2024-03-01": 79}}, last, YESTERDAY, TODAY, Site()) == [
+    assert lost_rows({"shipments": {"2024-03-01": 80}}, last, YESTERDAY, TODAY, Site(), {}) == []
+    assert lost_rows({"shipments": {"2024-03-01": 79}}, last, YESTERDAY, TODAY, Site(), {}) == [
         "shipments lost 21 of the 100 rows that it had before 2024-03-14 in the last run (21%, tolerated 20%);"
         " extract it again"
     ]
@@ -155,12 +205,12 @@ def test_a_fifth_of_the_rows_may_go_and_no_more():
 
 def test_new_rows_do_not_hide_lost_ones():
     now = {"shipments": {"2024-03-01": 10, "2024-03-14": 500}}
-    assert len(lost_rows(now, {"shipments": DAYS}, YESTERDAY, TODAY, Site())) == 1
+    assert len(lost_rows(now, {"shipments": DAYS}, YESTERDAY, TODAY, Site(), {})) == 1
 
 
 def test_a_run_for_an_earlier_moment_compares_only_what_was_known_then():
     now = {"shipments": {day: n for day, n in DAYS.items() if day < "2024-03-05"}}
-    assert lost_rows(now, {"shipments": DAYS}, TODAY, datetime(2024, 3, 5, 5), Site()) == []
+    assert lost_rows(now, {"shipments": DAYS}, TODAY, datetime(2024, 3, 5, 5), Site(), {}) == []
 
 
 def test_a_table_that_is_gone_lost_all_its_rows(tmp_path):
@@ -170,14 +220,74 @@ def test_a_table_that_is_gone_lost_all_its_rows(tmp_path):
     counts = json.loads((tmp_path / "facts" / "day_counts.json").read_text())
     (tmp_path / "data" / "suppliers.parquet").unlink()
     tables = daily_tables()
-    tables["stock"] = tables["stock"].iloc[:3]
+    tables["shipments"] = tables["shipments"].iloc[:3]
     del tables["suppliers"]
     write_tables(tables, tmp_path / "data")
     stops = check(site, T + timedelta(days=1), LastRun(T, counts)).stops
     assert [stop.split(" (")[0] for stop in stops] == [
-        "stock lost 27 of the 30 rows that it had before 2024-03-15 in the last run",
+        "shipments lost 27 of the 30 rows that it had before 2024-03-15 in the last run",
         "suppliers lost 1 of the 1 rows that it had before 2024-03-15 in the last run",
     ]
+
+
+@pytest.mark.parametrize("name", ["reservations", "overrides"])
+def test_what_only_stands_today_may_go(name):
+    assert lost_rows({name: {}}, {name: {"2024-03-01": 100}}, YESTERDAY, TODAY, Site(), {}) == []
+
+
+def counted_pools(days, n_pools):
+    """Each of the pools counted at 04:00 of each of these days in March."""
+    tables = daily_tables()
+    tables["stock"] = pd.DataFrame(
+        [(pd.Timestamp(2024, 3, d, 4), "P1", 5.0, f"W{i}") for d in days for i in range(n_pools)],
+        columns=["snapshot_at", "product_id", "on_hand", "warehouse_id"],
+    )
+    return tables
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "n_left", "stops"),
+    [
+        ([15], [16], 10, 0),  # the latest count only: it replaces yesterday's
+        ([15], [16], 5, 1),  # half of it is gone
+        ([15], [16], 8, 0),  # a fifth may go
+        (range(1, 16), [16], 10, 0),  # one count a day, then the latest only: the pools are all there
+        (range(1, 16), range(1, 17), 5, 1),
+        (range(1, 16), range(1, 8), 10, 0),  # older than T; that stock lags is for its dates to say
+    ],
+)
+def test_stock_is_compared_by_what_was_counted_not_by_how_often(tmp_path, then, now, n_left, stops):
+    company = Company(tmp_path)
+    last = LastRun(T, company.facts(counted_pools(then, 10)).day_counts)
+    site = small_site(write_tables(counted_pools(now, n_left), tmp_path / "now"))
+    found = check(site, T + timedelta(days=1), last).stops
+    assert len(found) == stops
+    for stop in found:
+        assert stop.startswith("stock lost 5 of the 10 products and warehouses counted that it had before 2024-03-15")
+
+
+def test_a_run_for_an_earlier_moment_misses_no_pool_counted_since():
+    last = {"stock": {"2024-03-01": 2, "2024-03-15": 90}}
+    assert lost_rows({"stock": {"2024-03-01": 2}}, last, TODAY, datetime(2024, 3, 5, 5), Site(), {}) == []
+
+
+def test_a_window_that_the_extract_declares_is_no_loss():
+    last = {"shipments": DAYS}
+    rolled = {"shipments": {day: n for day, n in DAYS.items() if day >= "2024-03-08"}}
+    extract = {"shipments": {"covers_from": datetime(2024, 3, 8)}}
+    assert len(lost_rows(rolled, last, YESTERDAY, TODAY, Site(), {})) == 1
+    assert lost_rows(rolled, last, YESTERDAY, TODAY, Site(), extract) == []
+    half = {"shipments": {day: n // 2 for day, n in rolled["shipments"].items()}}
+    # The window's first day may be covered in part and counts on neither side: 9 to 13 March are five days of ten rows.
+    (stop,) = lost_rows(half, last, YESTERDAY, TODAY, Site(), extract)
+    assert stop.startswith("shipments lost 25 of the 50 rows")
+
+
+def test_the_extract_of_today_says_what_its_tables_cover(judged):
+    last = LastRun(T - timedelta(days=1), {"shipments": {f"2024-02-{day:02}": 9 for day in range(1, 29)}})
+    window = {"shipments": {"covers_from": "2024-03-01T00:00:00Z"}}
+    assert len(judged(daily_tables(), last=last).stops) == 1
+    assert judged(daily_tables(), window, last).stops == []
 
 
 def test_old_stock_is_said(tmp_path):

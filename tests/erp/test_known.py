@@ -275,6 +275,18 @@ def test_columns_that_change_serve_todays_decision_only_unless_versioned(tables,
     assert ask(company.facts(tables), query, T - timedelta(days=1)) == [(True, False)]
 
 
+def test_a_customer_that_was_deleted_stands_as_it_last_was(tables, company):
+    version(tables, "customers", "C1", "2024-03-08 09:00", name="Ash & Ash", credit_hold=True)
+    version(tables, "customers", "C1", "2024-03-14 08:00", is_deleted=True, name=None, credit_hold=None)
+    facts = company.facts(tables)
+    query = "select name, account_id, credit_hold from known_customers where customer_id = 'C1'"
+    assert ask(facts, query) == [("Ash & Ash", "C1", True)]
+    assert ask(facts, query, datetime(2024, 3, 14, 7)) == [("Ash & Ash", "C1", True)]
+    assert ask(facts, query, datetime(2024, 3, 8, 8)) == [("Ash", "C1", False)]
+    assert ask(facts, "select account_id from known_customers where customer_id = 'C2'") == [("C1",)]
+    assert set(back_orders(facts)) == {"L1", "L5", "L6"}
+
+
 def test_a_parent_shares_value_only_once_it_is_known(tables, company):
     tables["customers"].loc[0, "created_at"] = pd.Timestamp("2023-09-01")
     tables["order_lines"] = tables["order_lines"].copy()

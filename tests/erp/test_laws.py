@@ -156,6 +156,14 @@ def test_an_override_names_exactly_one(tables, judged, cells):
     assert columns == ["names exactly one of line, order, customer, product"]
 
 
+def test_an_override_names_an_order_that_is_known(tables, judged):
+    words = {"order_line_id": None, "made_at": "2024-03-14 09:00"}
+    add(tables, "overrides", **words, order_id="O5")
+    assert broken(judged(tables), "overrides") == []
+    add(tables, "overrides", **words, order_id="nobody")
+    assert broken(judged(tables), "overrides") == [(3, "order_id", "references exist")]
+
+
 # --- references -------------------------------------------------------------------------------------------------------
 
 
@@ -203,6 +211,17 @@ def test_an_event_whose_line_is_not_yet_known_is_not_known(tables, company):
     count = "select count(*) from known_shipments where order_line_id = 'L8'"
     assert ask(late, count) == [(1,)]
     assert ask(late, count, T) == [(0,)]
+
+
+def test_what_happens_to_a_line_set_aside_breaks_no_law_itself(tables, judged):
+    tables["order_lines"].loc[0, "unit_price"] = -1.0
+    tables["purchase_orders"].loc[0, "quantity"] = 0.0
+    findings = judged(tables)
+    assert list(findings.rejected[["table", "rule"]].itertuples(index=False, name=None)) == [
+        ("order_lines", "is not negative"),
+        ("purchase_orders", "is greater than 0"),
+    ]
+    assert not_ranked(findings) == {"L1": "a row of order_lines breaks a law"}
 
 
 @pytest.mark.parametrize("column", ["split_from_id", "parent_id"])
@@ -327,6 +346,7 @@ def test_a_run_stops_with_every_broken_rule_of_every_table(tables, tmp_path):
     tables["order_lines"].loc[0, "quantity"] = 0.0
     tables["order_lines"].loc[1, "unit_price"] = -1.0
     tables["stock"].loc[0, "on_hand"] = -4.0
+    tables["shipments"].loc[2, "quantity"] = 0.0
     folder = write_tables(tables, tmp_path / "data")
     (tmp_path / "facts").mkdir()
     with pytest.raises(ContractError) as stopped:
@@ -337,7 +357,7 @@ def test_a_run_stops_with_every_broken_rule_of_every_table(tables, tmp_path):
         "quantity: is greater than 0 fails 1 times, e.g. '0.0'",
         "unit_price: is not negative fails 1 times, e.g. '-1.0'",
         "stock: 1 of 3 rows",
-        "shipments: 2 of 3 rows break a law (order_line_id: references exist",
+        "shipments: 1 of 3 rows break a law (quantity: is greater than 0 fails 1 times",
     ):
         assert words in said
 

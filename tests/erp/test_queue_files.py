@@ -61,8 +61,33 @@ def test_the_csv_is_quoted_marked_as_utf8_and_safe_from_formulas(tmp_path):
         ["1", "'=1+1", "", "2026-03-01", "2026-02-01T10:30:00Z", AS_OF, "8", "18.38", "true", 'says "now", or\nnever'],
         ["2", "007", "'-c", "", "2026-02-02T00:00:00Z", AS_OF, "", "-0.5", "false", "plain"],
     ]
-    assert csv_rows(tmp_path / "rejected.csv")[1] == ["stock.csv", "7", "on_hand >= 0", "'-5"]
+    assert csv_rows(tmp_path / "rejected.csv")[1] == ["stock.csv", "7", "on_hand >= 0", "-5"]
     assert csv_rows(tmp_path / "not_ranked.csv") == [["order_line_id"]]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("-5.0", "-5.0"),
+        ("12.25", "12.25"),
+        ("-", "'-"),
+        ("-5.", "'-5."),
+        ("-5+1", "'-5+1"),
+        ("-5\n", "'-5\n"),
+        ("--5", "'--5"),
+        ("+5", "'+5"),
+        ("=1+1", "'=1+1"),
+        ("@x", "'@x"),
+        ("'-5", "''-5"),
+        ("\u0665", "\u0665"),
+    ],
+)
+def test_a_rejected_value_that_is_a_number_gets_no_apostrophe_and_any_other_text_keeps_the_rule(tmp_path, value, shown):
+    rejected = REJECTED.assign(value=value, rule="-5")
+    write_queue(tmp_path, some_queue().assign(customer_id="-5", value="-5"), rejected, NOT_RANKED, FACTS)
+    assert csv_rows(tmp_path / "rejected.csv")[1] == ["stock.csv", "7", "'-5", shown]
+    row = dict(zip(*csv_rows(tmp_path / "queue.csv")[:2], strict=True))
+    assert [row["customer_id"], row["value"]] == ["'-5", "'-5"], "the exception is for rejected values only"
 
 
 @given(
@@ -100,7 +125,42 @@ def test_the_workbook_shows_ids_as_text_days_as_days_and_no_formula(tmp_path):
     assert first[:6] == [1, "=1+1", None, datetime(2026, 3, 1), datetime(2026, 2, 1, 10, 30), at_five]
     assert [sheet["B2"].data_type, sheet["D2"].number_format] == ["s", "yyyy-mm-dd"]
     assert second[1:] == ["007", "-c", None, datetime(2026, 2, 2), at_five, None, -0.5, False, "plain"]
-    assert [sheet.freeze_panes, sheet.auto_filter.ref] == ["A2", "A1:J3"]
+    assert [sheet.freeze_panes, sheet.auto_filter.ref] == ["C2", "A1:J3"], "header, rank and order_line_id stay"
+
+
+def test_the_workbook_shows_money_with_cents_and_shares_in_per_cent(tmp_path):
+    queue = pd.DataFrame(
+        {
+            "order_line_id": ["7"],
+            "p_cancel_14d": [0.125],
+            "p_no_order_365d": pd.Series([None], dtype="float64"),
+            "pool_rank": [1],
+            "promised_on": pd.to_datetime(["2026-03-01"]),
+            "lifetime_value": [1234.5],
+            "loss_if_waits": [18],
+            "stock_price": [np.inf],
+            "open_quantity": [2.5],
+            "run_id": ["f" * 64],
+        }
+    )
+    sheet = openpyxl.load_workbook(written(tmp_path, queue) / "queue.xlsx").active
+    formats = {name.value: cell.number_format for name, cell in zip(sheet[1], sheet[2], strict=True)}
+    assert formats == {
+        "order_line_id": "@",
+        "p_cancel_14d": "0%",
+        "p_no_order_365d": "General",  # no cell was written; what is typed there takes the column's format
+        "pool_rank": "General",
+        "promised_on": "yyyy-mm-dd",
+        "lifetime_value": "#,##0.00",
+        "loss_if_waits": "#,##0.00",
+        "stock_price": "@",  # no number that a sheet can hold
+        "open_quantity": "General",
+        "run_id": "@",
+    }
+    assert sheet.column_dimensions["C"].number_format == "0%"
+    assert [sheet["B2"].value, sheet["F2"].value, sheet["J2"].value] == [0.125, 1234.5, "f" * 64]
+    assert sheet.column_dimensions["J"].width == pytest.approx(12, abs=1)
+    assert sheet.freeze_panes == "B2"
 
 
 def test_the_workbook_takes_what_a_sheet_cannot_hold_as_text(tmp_path):

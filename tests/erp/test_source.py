@@ -169,6 +169,30 @@ def test_ragged_csv_rows_are_refused(texts, row):
         staged(texts, "customers")
 
 
+@pytest.mark.parametrize("header", ["order_line_id;shipped_at;quantity", '"order_line_id";"shipped_at";"quantity"'])
+def test_csv_separated_by_semicolons_is_told_what_to_do(texts, header):
+    replace_table(texts, "shipments", header + "\nL1;2024-03-01;1,5\n")
+    with pytest.raises(
+        ContractError, match=r"it looks separated by ';'; the contract asks for comma; the contract names"
+    ):
+        staged(texts, "shipments")
+
+
+def test_a_comma_file_without_its_columns_hears_nothing_of_semicolons(texts):
+    replace_table(texts, "shipments", "a;b,quantity\nL1,1\n")
+    with pytest.raises(ContractError, match="required columns are missing") as refusal:
+        staged(texts, "shipments")
+    assert "separated" not in str(refusal.value)
+
+
+def test_mixed_line_ends_are_named_in_plain_words(texts):
+    replace_table(texts, "suppliers", "supplier_id,name\nV1,Vale\r\nV2,Wold\n")
+    plain = "suppliers.csv cannot be read as csv: mixed line ends or a broken quote; save it again as CSV UTF-8"
+    with pytest.raises(ContractError, match=plain) as refusal:
+        staged(texts, "suppliers")
+    assert "state machine" not in str(refusal.value)
+
+
 def test_extra_columns_are_ignored_even_without_a_name_or_named_alike(texts):
     replace_table(
         texts, "suppliers", ",supplier_id,Name,name,NAME,file_row,x,x\n0,V1,a,Vale,b,9,1,2\n1,V2,a,Wold,b,9,1,2\n"

@@ -65,6 +65,7 @@ def _order_lines(rng: np.random.Generator, products: pd.DataFrame) -> pd.DataFra
             "warehouse_id": rng.choice(["main", "north"], N_LINES),
             "channel": np.where(rng.random(N_LINES) < 0.5, None, "mail"),
             "may_split": rng.random(N_LINES) < 0.5,
+            "ship_group": [f"G{i % 8}" if i % 5 else None for i in range(N_LINES)],
         }
     )
     told = days + pd.to_timedelta(rng.integers(2, 20, N_LINES), "D")

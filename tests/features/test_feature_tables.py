@@ -246,6 +246,63 @@ def test_back_orders_are_the_open_lines_whose_due_day_has_passed(facts, tables, 
     assert_alike(frame, expected, [*columns.split(), "line_value", "order_value", "order_n_lines"])
 
 
+def test_a_group_waits_elsewhere_for_its_open_lines_that_are_not_due(facts, tables):
+    frame = built(facts, "backorder_lines").set_index("order_line_id")
+    lines = oracle_lines(tables, T).merge(tables["order_lines"][["order_line_id", "ship_group"]])
+    is_elsewhere = (lines["open_quantity"] > 0) & ~lines["order_line_id"].isin(frame.index)
+    expected = frame["ship_group"].isin(set(lines[is_elsewhere]["ship_group"].dropna()))
+    assert list(frame["group_waits_elsewhere"]) == list(expected)
+    assert expected.nunique() == 2
+    assert frame["ship_group"].isna().any()
+    assert not frame["group_waits_elsewhere"][frame["ship_group"].isna()].any()
+
+
+@pytest.mark.parametrize(
+    ("partner", "cells", "waits"),
+    [
+        ("L4", {}, True),  # open, asked for next week
+        ("L4", {"requested_on": None}, False),  # a back order itself
+        ("L2", {}, False),  # shipped
+        ("L3", {}, False),  # cancelled
+    ],
+)
+def test_a_back_order_waits_for_the_open_line_of_its_group(tmp_path, partner, cells, waits):
+    tables = small_tables()
+    lines = tables["order_lines"].set_index("order_line_id", drop=False).assign(ship_group=None)
+    lines.loc[["L5", partner], "ship_group"] = "G1"
+    for column, cell in cells.items():
+        lines.loc[partner, column] = cell
+    tables["order_lines"] = lines.reset_index(drop=True)
+    frame = built(Company(tmp_path).facts(tables, SMALL_T), "backorder_lines").set_index("order_line_id")
+    assert frame.loc["L5", "group_waits_elsewhere"] == waits
+    assert not frame.loc["L1", "group_waits_elsewhere"]
+
+
+@pytest.mark.parametrize(("quantity", "cancelled", "waits"), [(3.0, 3.0, False), (3.0, 1.0, True), (0.0, 3.0, True)])
+def test_a_back_order_waits_for_a_line_of_its_group_that_is_set_aside_and_may_be_open(
+    tmp_path, quantity, cancelled, waits
+):
+    tables = small_tables()
+    tables["order_lines"]["ship_group"] = [None, None, "G1", None, "G1", None, None]
+    tables["order_lines"].loc[2, ["quantity", "unit_price"]] = [quantity, -1.0]
+    tables["cancellations"]["quantity"] = cancelled
+    facts = Company(tmp_path).facts(tables, SMALL_T)
+    assert list(facts.not_ranked["order_line_id"]) == ["L3"]
+    frame = built(facts, "backorder_lines").set_index("order_line_id")
+    assert frame.loc["L5", "group_waits_elsewhere"] == waits
+    past = built(facts, "backorder_lines", datetime(2024, 3, 14, 5)).set_index("order_line_id")
+    assert not past.loc["L5", "group_waits_elsewhere"]
+
+
+def test_a_line_picked_in_full_keeps_its_group_from_nothing(tmp_path):
+    tables = small_tables()
+    tables["order_lines"]["ship_group"] = [None, None, None, None, "G1", "G1", None]
+    tables["reservations"] = tables["reservations"].iloc[1:].assign(quantity=7.0, is_firm=True)  # all of L6
+    frame = built(Company(tmp_path).facts(tables, SMALL_T), "backorder_lines")
+    assert list(frame["order_line_id"]) == ["L1", "L5"]
+    assert not frame["group_waits_elsewhere"].any()
+
+
 # --- laws -------------------------------------------------------------------------------------------------------------
 
 

@@ -99,6 +99,8 @@ def test_the_dictionary_names_no_column_that_is_not_there(built, dictionary):
 
 def test_every_number_of_the_grown_company_varies(built):
     # A column that is constant in the test company would pass any test of its range.
+    # None of its open lines is due later than T; tests/features/test_feature_tables.py has such groups.
+    by_chance = {"group_waits_elsewhere"}
     for name in ("backorder_lines", "accounts"):
         constant = {c for c, values in built[name].items() if values.nunique(dropna=False) < 2}
-        assert constant <= {"cutoff_on", "cutoff_month", "customer_reference", "ship_group", "contact_allowed", "kind"}
+        assert constant <= {"cutoff_on", "customer_reference", "contact_allowed", "kind"} | by_chance
