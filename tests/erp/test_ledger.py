@@ -1,8 +1,10 @@
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -84,6 +86,16 @@ def test_a_killed_holder_leaves_no_lock_and_its_run_is_marked_failed(tmp_path, h
         run = ledger.runs()[0]
     assert (run["state"], run["error"]) == ("failed", "the process ended before the run did; open it again to resume")
     assert run["ended_at"] is not None
+
+
+def test_a_run_killed_after_it_published_stays_published(tmp_path, holder):
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as connection, connection:
+        connection.execute("update runs set state = 'published', run_id = 'R1'")
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    with lock_store(tmp_path) as ledger:
+        run = ledger.runs()[0]
+    assert (run["state"], run["run_id"]) == ("published", "R1")
 
 
 def test_one_process_cannot_hold_the_store_twice(tmp_path):
@@ -182,7 +194,7 @@ def test_of_two_promotions_for_one_time_the_later_counts_and_saying_it_twice_add
 
 def test_no_version_serves_a_time_before_the_facts_it_was_trained_on(tmp_path):
     with lock_store(tmp_path / "store") as ledger:
-        with pytest.raises(LedgerError, match="it would know the future"):
+        with pytest.raises(LedgerError, match="they would know the future"):
             promote(ledger, tmp_path, "a", T, trained_as_of=T + DAY)
         promote(ledger, tmp_path, "a", T, trained_as_of=T - 3 * DAY)
     champion = ledger.champion("cancellation", T)

@@ -161,7 +161,8 @@ def test_an_odd_company_gets_the_right_queue(odd, tmp_path, capsys):
     assert (code, said.err) == (0, "")
     assert_right(site, tables)
     n_lines = len(waiting_lines(tables, TINY_T))
-    assert said.out.startswith(f"{n_lines} open back-ordered lines ranked as of 2024-05-30T05:00:00Z")
+    lines = "line" if n_lines == 1 else "lines"
+    assert said.out.startswith(f"{n_lines} open back-ordered {lines} ranked as of 2024-05-30T05:00:00Z")
     assert (n_lines == 0) == (odd in (no_open_back_order, all_cancelled, nothing_ordered_yet))
 
 
