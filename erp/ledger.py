@@ -173,11 +173,6 @@ class Ledger:
         rows = self.read("select * from runs where state = 'published' order by id desc limit 1")
         return self._published(rows[0]) if rows else None
 
-    def last_run_counts(self) -> dict[str, dict[str, int]]:
-        """Rows known per table and day in the run published last; empty if there is none."""
-        run = self.last_run()
-        return run.counts if run else {}
-
     def adopt_model(self, name: str, folder: Path) -> tuple[str, Path]:
         """Copy a finished model folder to models/NAME/HASH in the store; the same files always land in the same place.
 

@@ -20,11 +20,6 @@ class Source:
     folder: Path
     files: dict[str, list[Path]]
 
-    @property
-    def missing_optional(self) -> list[str]:
-        """Optional tables that the folder does not hold."""
-        return [name for name, table in TABLES.items() if table.is_optional and name not in self.files]
-
 
 def open_folder(folder: str | Path) -> Source:
     """Find the tables of a folder: `NAME.parquet`, `NAME.csv` or a folder `NAME/` of such parts.

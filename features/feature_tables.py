@@ -100,7 +100,7 @@ def read_features(folder: Path) -> dict[str, pd.DataFrame]:
 
 
 _POOLS = """
-select product_id, warehouse_id, on_hand, available_now, snapshot_at from known_pools
+select product_id, warehouse_id, available_now from known_pools
 where (product_id, warehouse_id) in (select product_id, warehouse_id from backorder_lines)
 order by product_id, warehouse_id
 """

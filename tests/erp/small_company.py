@@ -12,6 +12,7 @@ import pandas as pd
 
 from erp.known import Facts, gather, show
 from erp.settings import Site
+from features.feature_tables import build
 
 T = datetime(2024, 3, 15, 5)
 
@@ -153,3 +154,16 @@ def ask(facts: Facts, query: str, moment: datetime | None = None) -> list[tuple]
         if moment is not None:
             show(connection, facts, moment)
         return connection.execute(query).fetchall()
+
+
+def back_orders(facts, moment=None):
+    """Open quantity by back-ordered line."""
+    with facts.connect() as connection:
+        lines = build(connection, facts, moment or facts.as_of, "backorder_lines")
+    return dict(zip(lines["order_line_id"], lines["open_quantity"], strict=True))
+
+
+def line_of(facts, order_line_id, moment=None):
+    with facts.connect() as connection:
+        lines = build(connection, facts, moment or facts.as_of, "known_lines")
+    return lines.set_index("order_line_id").loc[order_line_id]

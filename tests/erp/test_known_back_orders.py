@@ -4,8 +4,7 @@ import pytest
 
 from erp.known import last_due_day
 from erp.settings import Site
-from features.feature_tables import build
-from tests.erp.small_company import Company, add, ask, small_tables, version
+from tests.erp.small_company import Company, add, ask, back_orders, line_of, small_tables, version
 
 
 @pytest.fixture
@@ -16,19 +15,6 @@ def tables():
 @pytest.fixture
 def company(tmp_path):
     return Company(tmp_path)
-
-
-def back_orders(facts, moment=None):
-    """Open quantity by back-ordered line."""
-    with facts.connect() as connection:
-        lines = build(connection, facts, moment or facts.as_of, "backorder_lines")
-    return dict(zip(lines["order_line_id"], lines["open_quantity"], strict=True))
-
-
-def line_of(facts, order_line_id, moment=None):
-    with facts.connect() as connection:
-        lines = build(connection, facts, moment or facts.as_of, "known_lines")
-    return lines.set_index("order_line_id").loc[order_line_id]
 
 
 # --- open back orders -------------------------------------------------------------------------------------------------

@@ -121,7 +121,7 @@ def test_nobody_writes_without_holding_the_store(tmp_path):
 
 def test_a_store_without_a_ledger_knows_nothing_and_reading_creates_nothing(tmp_path):
     ledger = Ledger(tmp_path)
-    assert (ledger.runs(), ledger.models(), ledger.last_run_counts()) == ([], [], {})
+    assert (ledger.runs(), ledger.models(), ledger.last_run()) == ([], [], None)
     assert (ledger.last_published(T), ledger.champion("cancellation", T)) == (None, None)
     assert list(tmp_path.iterdir()) == []
 
@@ -162,7 +162,7 @@ def test_the_counts_are_those_of_the_run_published_last_by_the_clock(tmp_path):
     store, out = tmp_path / "store", tmp_path / "out"
     publish_queue(store, T + DAY, out, "one", {"stock": {"2026-03-09": 4}})
     publish_queue(store, T, out, "two", {"stock": {"2026-03-08": 3}})
-    assert Ledger(store).last_run_counts() == {"stock": {"2026-03-08": 3}}
+    assert Ledger(store).last_run().counts == {"stock": {"2026-03-08": 3}}
     assert Ledger(store).last_run().as_of == T
 
 

@@ -85,7 +85,7 @@ def test_a_missing_folder_is_refused(tmp_path):
 
 def test_optional_tables_may_be_absent(folder):
     (folder / "promises.parquet").unlink()
-    assert "promises" in open_folder(folder).missing_optional
+    assert "promises" not in open_folder(folder).files
     assert staged(folder, "promises") == ([], [])
 
 
