@@ -8,14 +8,16 @@ select customer_id, parent_id, created_at, created_on, name, segment, channel, p
 from lawful_customers where not is_deleted;
 
 -- One row per product and version; a cost that is not known is assumed from the list price. A product that is deleted
--- stands as it last was, `removed_at` that moment: its lines still wait.
+-- stands as it last was, `removed_on` from `removed_at` on: its lines still wait.
 create table history_products as
 with versions as (
-    select *, lead(is_deleted) over (partition by product_id order by version) as is_removed_next from lawful_products
+    select *, lead(is_deleted) over versions as is_removed_next, lead(recorded_on) over versions as next_recorded_on
+    from lawful_products window versions as (partition by product_id order by version)
 )
 select product_id, list_price, coalesce(unit_cost, list_price * (1 - $assumed_margin_share)) as unit_cost,
        unit_cost is null as unit_cost_is_assumed, name, category, coalesce(quantity_step, 1.0) as quantity_step,
        discontinued_on, known_at, case when is_removed_next then superseded_at end as removed_at,
+       case when is_removed_next then next_recorded_on end as removed_on,
        lead(known_at) over (partition by product_id order by version) as superseded_at
 from versions where not is_deleted;
 
@@ -51,12 +53,13 @@ with usable as (
 several as (
     select * exclude (version, superseded_at), lag(promised_on) over versions as promised_before_on,
            first_value(promised_on) over versions as promised_with_order_on,
+           first_value(coalesce(recorded_on, ordered_on)) over versions as appeared_on,
            coalesce(greatest(lag(quantity) over versions - quantity, 0.0), 0.0) as fall,
            lead(known_at) over versions as superseded_at, row_number() over versions as version
     from usable where not is_only_version window versions as (partition by order_line_id order by version)
 )
-select *, cast(null as date) as promised_before_on, promised_on as promised_with_order_on, 0.0 as fall,
-       quantity as quantity_ordered
+select *, cast(null as date) as promised_before_on, promised_on as promised_with_order_on,
+       coalesce(recorded_on, ordered_on) as appeared_on, 0.0 as fall, quantity as quantity_ordered
 from usable where is_only_version
 union all by name
 select *, quantity + sum(fall) over (partition by order_line_id order by version rows unbounded preceding) as quantity_ordered
@@ -78,13 +81,13 @@ create view history_order_lines as
 select v.order_line_id, v.order_id, v.customer_id, v.product_id, v.warehouse_id, v.ordered_at, v.ordered_on,
        v.quantity_ordered as quantity, v.unit_price, v.list_price, v.requested_on, v.promised_with_order_on as promised_on,
        coalesce(v.may_split, false) as may_split,
-       v.ship_group, r.root_id, v.channel, v.customer_reference,
+       v.ship_group, v.split_from_id, r.root_id, v.appeared_on, v.channel, v.customer_reference,
        coalesce(v.requested_on, v.ordered_on) as due_on, v.known_at, v.superseded_at
 from line_versions v left join line_roots r using (order_line_id);
 
 -- One row per line that others were split off from, and version.
 create table history_root_lines as
-select order_line_id as root_id, due_on, known_at, superseded_at
+select order_line_id as root_id, order_id, due_on, known_at, superseded_at
 from history_order_lines where order_line_id in (select root_id from line_roots);
 
 -- One row per date told to a customer after the order: by a later version of the line that changed it, or as a promise.
@@ -104,7 +107,8 @@ from lawful_shipments s join told_lines l using (order_line_id);
 
 -- One row per cancelled quantity and version; falls and vanished lines count as cancellations then.
 create table told_cancellations as
-select c.order_line_id, c.cancelled_on, c.happened_at, c.quantity, c.cancelled_by, c.reason, c.is_deleted,
+select c.order_line_id, c.cancelled_on, c.happened_at, c.is_day_only, true as is_told, c.quantity, c.cancelled_by, c.reason,
+       c.is_deleted,
        greatest(c.known_at, l.known_at) as known_at, c.superseded_at
 from lawful_cancellations c join told_lines l using (order_line_id)
 where c.order_line_id not in (select order_line_id from set_aside_lines);
@@ -119,7 +123,7 @@ with told as (
          and (v.superseded_at is null or v.superseded_at > c.known_at)
     where not c.is_deleted and c.superseded_at is null and not v.is_only_version
 )
-select f.order_line_id, f.recorded_on, f.known_at, any_value(f.fall) as fall,
+select f.order_line_id, f.recorded_on, f.known_at, any_value(f.fall) as fall, bool_and(f.is_recorded_by_day) as is_day_only,
        coalesce(sum(c.quantity) filter (where c.known_at <= f.known_at), 0.0) as told_before,
        coalesce(sum(c.quantity), 0.0) as told_in_all, min(c.known_at) filter (where c.known_at > f.known_at) as told_later_at
 from line_versions f left join told c on c.order_line_id = f.order_line_id and c.version = f.version
@@ -127,16 +131,17 @@ where f.fall > 0
 group by f.order_line_id, f.recorded_on, f.known_at;
 
 create table fallen_cancellations as
-select order_line_id, recorded_on as cancelled_on, known_at as happened_at, fall - told_before as quantity, known_at,
-       told_later_at as superseded_at
+select order_line_id, recorded_on as cancelled_on, known_at as happened_at, is_day_only, fall - told_before as quantity,
+       known_at, told_later_at as superseded_at
 from falls where fall > told_before
 union all
-select order_line_id, recorded_on, known_at, fall - told_in_all, told_later_at, null
+select order_line_id, recorded_on, known_at, is_day_only, fall - told_in_all, told_later_at, null
 from falls where fall > told_in_all and told_later_at is not null;
 
 create table vanished_lines as
 with gone as (
-    select d.order_line_id, d.known_at, d.recorded_on, v.quantity_ordered as quantity, v.superseded_at,
+    select d.order_line_id, d.known_at, d.recorded_on, d.is_recorded_by_day as is_day_only,
+           v.quantity_ordered as quantity, v.superseded_at,
            -- told twice that it is gone, it vanished once
            row_number() over (partition by d.order_line_id, v.known_at order by d.known_at) as nth
     from lawful_order_lines d
@@ -146,6 +151,7 @@ with gone as (
 )
 select * exclude (nth) from gone where nth = 1;
 
+-- `is_told`: the ERP wrote it as a cancellation; else it is inferred from a quantity that fell or a line that vanished.
 create table history_cancellations as
 with done as (
     select order_line_id, quantity, known_at, superseded_at from history_shipments where not is_deleted
@@ -155,7 +161,7 @@ with done as (
     select order_line_id, quantity, known_at, superseded_at from fallen_cancellations
 ),
 vanished as (
-    select g.order_line_id, g.recorded_on, g.known_at, g.superseded_at,
+    select g.order_line_id, g.recorded_on, g.known_at, g.superseded_at, bool_and(g.is_day_only) as is_day_only,
            any_value(g.quantity) - coalesce(sum(d.quantity), 0.0) as quantity
     from vanished_lines g left join done d on d.order_line_id = g.order_line_id
          and d.known_at <= g.known_at and (d.superseded_at is null or d.superseded_at > g.known_at)
@@ -163,10 +169,10 @@ vanished as (
 )
 select * from told_cancellations
 union all
-select order_line_id, cancelled_on, happened_at, quantity, null, 'changed', false, known_at, superseded_at
+select order_line_id, cancelled_on, happened_at, is_day_only, false, quantity, null, 'changed', false, known_at, superseded_at
 from fallen_cancellations
 union all
-select order_line_id, recorded_on, known_at, quantity, null, 'vanished', false, known_at, superseded_at
+select order_line_id, recorded_on, known_at, is_day_only, false, quantity, null, 'vanished', false, known_at, superseded_at
 from vanished where quantity > 0;
 
 create table history_returns as

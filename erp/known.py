@@ -74,7 +74,7 @@ class Facts:
                 connection.execute(
                     f"create table history_{path.stem} as select * from read_parquet($file)", {"file": str(path)}
                 )
-            show(connection, self, self.as_of)
+            _create_views(connection, self.site, self.as_of)
             yield connection
 
 
@@ -89,8 +89,19 @@ def _engine(site: Site) -> Iterator[duckdb.DuckDBPyConnection]:
 
 def check(site: Site, as_of: datetime, last: LastRun | None = None) -> Findings:
     """What the tables hold as of T, in law and out of it, without keeping anything."""
+    with checked(site, as_of, last) as (findings, _):
+        return findings
+
+
+@contextmanager
+def checked(
+    site: Site, as_of: datetime, last: LastRun | None = None
+) -> Iterator[tuple[Findings, duckdb.DuckDBPyConnection]]:
+    """What `check` says, and while it lasts a connection to the lawful facts, shown as of T."""
     with _engine(site) as connection:
-        return _judged(connection, site, as_of, last)[0]
+        findings = _judged(connection, site, as_of, last)[0]
+        _create_views(connection, site, as_of)
+        yield findings, connection
 
 
 def gather(folder: Path, site: Site, as_of: datetime, last: LastRun | None = None) -> None:
@@ -200,20 +211,46 @@ def _over_shipped(connection: duckdb.DuckDBPyConnection) -> list[str]:
 
 
 def show(connection: duckdb.DuckDBPyConnection, facts: Facts, moment: datetime) -> None:
-    """Make the `known_*` views as of `moment`, which is not after the facts' own T."""
+    """Let the `known_*` views tell what was known at `moment`, which is not after the facts' own T."""
     if moment > facts.as_of:
         raise ValueError(f"the facts end at {facts.as_of}; they cannot be shown as of {moment}")
-    today = local_day(moment, facts.site)
+    _set_moment(connection, facts.site, moment, is_now=moment == facts.as_of)
+
+
+def _set_moment(connection: duckdb.DuckDBPyConnection, site: Site, moment: datetime, is_now: bool) -> None:
+    today = local_day(moment, site)
     values = {
-        "$as_of": f"timestamp '{moment.isoformat(sep=' ')}'",
-        "$today": f"date '{today}'",
-        "$last_due_on": f"date '{last_due_day(today, facts.site)}'",
-        "$is_now": str(moment == facts.as_of).lower(),
+        "as_of": f"timestamp '{moment.isoformat(sep=' ')}'",
+        "today": f"date '{today}'",
+        "last_due_on": f"date '{last_due_day(today, site)}'",
+        "is_now": str(is_now).lower(),
+    }
+    # Variables instead of new views: at hundreds of past mornings making views would be a tenth of the time.
+    for name, value in values.items():
+        connection.execute(f"set variable {name} = {value}")
+
+
+def _create_views(connection: duckdb.DuckDBPyConnection, site: Site, as_of: datetime) -> None:
+    """Create the `known_*` views over the `history_*` tables, as of T."""
+    _set_moment(connection, site, as_of, is_now=True)
+    reasons = [f"({_text(reason)}, {_text(cause)})" for reason, cause in sorted(site.cancel_reasons.items())]
+    values = {f"${name}": f"getvariable('{name}')" for name in ("as_of", "today", "last_due_on", "is_now")} | {
+        "$reorder_days": str(site.reorder_days),
+        "$cancel_reasons": ", ".join(["(cast(null as varchar), cast(null as varchar))", *reasons]),
     }
     for statement in _statements("known.sql"):
         for name, value in values.items():
             statement = statement.replace(name, value)
         connection.execute(statement)
+
+
+def _text(value: str) -> str:
+    """A text in SQL.
+
+    >>> _text("customer's")
+    "'customer''s'"
+    """
+    return "'" + value.replace("'", "''") + "'"
 
 
 def _statements(name: str) -> list[str]:

@@ -2,8 +2,8 @@
 
 Reads `staged_NAME` (see `erp.source`) and leaves `lawful_NAME`: the distinct rows known at T that break no law, with
 `known_at`, `happened_at` (a day counts with its end), the day `X_on` of every time `X_at`, `is_day_only` (the fact's
-own time holds only midnights, so laws compare days), `version` (1 = the first of its key) and `superseded_at` (when
-the next version became known).
+own time holds only midnights, so laws compare days), `is_recorded_by_day` (so does its `recorded_at`), `version` (1 =
+the first of its key) and `superseded_at` (when the next version became known).
 """
 
 from collections.abc import Mapping
@@ -52,6 +52,7 @@ class Findings:
     not_ranked: pd.DataFrame = field(default_factory=pd.DataFrame)
     notes: list[str] = field(default_factory=list)
     stops: list[str] = field(default_factory=list)
+    causes: pd.DataFrame = field(default_factory=pd.DataFrame)  # of cancellations, counted by `features`
 
 
 def judge(connection: duckdb.DuckDBPyConnection, site: Site, as_of: datetime, present: dict[str, set[str]]) -> Findings:
@@ -86,7 +87,8 @@ def _see(connection: duckdb.DuckDBPyConnection, table: Table, site: Site, as_of:
     """Create `seen_NAME`: the distinct rows known at T. Returns the number of rows before copies were collapsed."""
     times = [column for column in table.columns if table.kind(column) == "time" and column in columns]
     zone = site.timezone.replace("'", "''")
-    recorded = _time_sql("recorded_at", *_day_only(connection, table, "recorded_at", as_of, "true", zone), zone)
+    recorded_by_day, is_local = _day_only(connection, table, "recorded_at", as_of, "true", zone)
+    recorded = _time_sql("recorded_at", recorded_by_day, is_local, zone)
     visible = f"(recorded_at is null or {recorded.known} <= {_moment(as_of)})"
     days, own_known, own_starts, is_day_only = [], ALWAYS, ALWAYS, False
     for column in times:
@@ -105,7 +107,7 @@ def _see(connection: duckdb.DuckDBPyConnection, table: Table, site: Site, as_of:
         f"""create table seen_{table.name} as
             with read as (select file_name, file_row, {cells} from staged_{table.name})
             select *, {known} as known_at, {own_known} as happened_at, {", ".join([*days, *missing_days])},
-                   {str(is_day_only).lower()} as is_day_only
+                   {str(is_day_only).lower()} as is_day_only, {str(recorded_by_day).lower()} as is_recorded_by_day
             from read where {known} <= {_moment(as_of)} or {known} is null"""
     )
     return _collapse_copies(connection, table)

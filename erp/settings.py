@@ -10,6 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 PREFIX = "BACKORDER_"
+CAUSES = ("customer", "seller", "change")  # who a cancellation can come from; a change is no loss
 
 
 class SettingsError(ValueError):
@@ -37,6 +38,8 @@ class Site:
     tolerated_share: float = 0.01  # of a table's rows that may break a law before the run stops
     tolerated_loss_share: float = 0.2  # of a table's rows that may vanish between two runs
     assumed_margin_share: float = 0.3  # of the list price, where a product has no unit_cost; assumed
+    reorder_days: int = 7  # cancelled and ordered again so soon is a change; 0: nothing is taken for one
+    cancel_reasons: Mapping[str, str] = field(default_factory=dict)  # cause of each reason code, see below
     memory_limit: str = "1500MB"  # of the feature engine
     policy: Mapping[str, Any] = field(default_factory=dict)
 
@@ -50,8 +53,10 @@ class Site:
             raise SettingsError("tolerated_share and tolerated_loss_share are shares between 0 and 1")
         if not 0 <= self.assumed_margin_share <= 1:
             raise SettingsError(f"assumed_margin_share is {self.assumed_margin_share}; it is a share between 0 and 1")
-        if self.handling_days < 0 or self.max_lag_hours < 0 or self.max_stock_age_days < 0:
-            raise SettingsError("handling_days, max_lag_hours and max_stock_age_days cannot be negative")
+        if min(self.handling_days, self.max_lag_hours, self.max_stock_age_days, self.reorder_days) < 0:
+            raise SettingsError("handling_days, max_lag_hours, max_stock_age_days and reorder_days cannot be negative")
+        if bad := {reason: cause for reason, cause in self.cancel_reasons.items() if cause not in CAUSES}:
+            raise SettingsError(f"cancel_reasons maps {bad}; a reason is one of {', '.join(CAUSES)}")
         if not set(self.working_days) <= set(range(7)) or not self.working_days:
             raise SettingsError(f"working_days is {self.working_days}; it lists days from 0 (Monday) to 6 (Sunday)")
 
@@ -106,6 +111,8 @@ def _typed(key: str, value: Any, example: Any) -> Any:
     try:
         if key == "policy":
             return dict(value)
+        if key == "cancel_reasons":
+            return _reasons(value)
         if key == "working_days":
             return tuple(int(day) for day in _parts(value))
         if key == "holidays":
@@ -115,6 +122,16 @@ def _typed(key: str, value: Any, example: Any) -> Any:
         return type(example)(value)
     except (TypeError, ValueError) as error:
         raise SettingsError(f"{key} is {value!r}; expected a value like {example!r}") from error
+
+
+def _reasons(value: Any) -> dict[str, str]:
+    """Reason codes and their causes; text as in "C07=seller,MOVED=change", where a code may hold an equals sign."""
+    if isinstance(value, str):
+        split = [part.rpartition("=") for part in _parts(value)]
+        value = {code.strip(): cause.strip() for code, _, cause in split}
+    if "" in value:
+        raise ValueError("a cause without a reason code")
+    return {str(code): str(cause) for code, cause in sorted(value.items())}
 
 
 def _parts(value: Any) -> list[Any]:

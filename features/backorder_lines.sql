@@ -1,6 +1,6 @@
 -- One row per open back-ordered line: something is still open, and its due day (and handling time) lies before today.
 with waiting as (
-    select k.*, n.root_id, n.warehouse_id, n.ship_group, n.customer_reference, n.channel as order_channel, n.ordered_at,
+    select k.*, n.root_id, n.root_order_id, n.warehouse_id, n.ship_group, n.customer_reference, n.channel as order_channel, n.ordered_at,
            n.requested_on, n.may_split, n.promised_on as promised_with_order_on
     from known_lines k join known_order_lines n on n.order_line_id = k.order_line_id
     cross join known_moment
@@ -20,7 +20,7 @@ groups_elsewhere as (
     union
     select ship_group from known_groups_set_aside
 )
-select l.order_line_id, l.order_id, l.root_id, l.customer_id, l.account_id, l.product_id, l.warehouse_id, l.ship_group,
+select l.order_line_id, l.order_id, l.root_id, l.root_order_id, l.customer_id, l.account_id, l.product_id, l.warehouse_id, l.ship_group,
        e.ship_group is not null as group_waits_elsewhere,
        l.customer_reference, k.name as customer_name, p.product_name, k.owner, k.segment,
        coalesce(l.order_channel, k.channel) as channel, k.country, p.category,
@@ -44,7 +44,8 @@ select l.order_line_id, l.order_id, l.root_id, l.customer_id, l.account_id, l.pr
        c.customer_spend_365d, c.customer_mean_wait_days, c.customer_late_share, c.customer_cancel_share,
        c.customer_n_cancelled, c.customer_n_open_lines,
        p.product_cancel_share, p.product_mean_wait_days, p.product_n_lines_91d, p.product_n_waiting_lines,
-       p.supplier_id, p.supplier_mean_delay_days, p.supplier_late_share
+       p.supplier_id, p.supplier_mean_delay_days, p.supplier_late_share,
+       coalesce(h.available_now, 0.0) as goods_here
 from waiting l
 join orders o on o.order_id = l.order_id
 join products p on p.product_id = l.product_id
@@ -53,5 +54,6 @@ left join groups_elsewhere e on e.ship_group = l.ship_group
 left join told_dates t on t.order_line_id = l.order_line_id
 left join known_customers k on k.customer_id = l.customer_id
 left join customers c on c.customer_id = l.customer_id
+left join known_stock h on h.product_id = l.product_id and h.warehouse_id = l.warehouse_id
 cross join known_moment
 order by l.order_line_id

@@ -15,6 +15,7 @@ from erp.known import Facts, show
 
 QUERIES = (
     "told_dates",
+    "cancellation_causes",
     "known_lines",
     "customers",
     "accounts",
@@ -43,20 +44,23 @@ def build(connection: duckdb.DuckDBPyConnection, facts: Facts, moment: datetime,
     -------
     The table in its own order, dates as datetime64[s], ids as str.
     """
-    show(connection, facts, moment)
-    needed = QUERIES[: QUERIES.index(upto) + 1]
-    for name in needed:
-        if name in _NOT_NEEDED_BY.get(upto, ()):
-            continue
-        connection.execute(f"create or replace temp table {name} as {query(name)}")
+    prepare(connection, facts, moment, upto)
     return fetch(connection, f"select * from {upto}")
+
+
+def prepare(connection: duckdb.DuckDBPyConnection, facts: Facts, moment: datetime, upto: str) -> None:
+    """Build the feature tables as of `moment` inside the connection, up to the one named."""
+    show(connection, facts, moment)
+    for name in QUERIES[: QUERIES.index(upto) + 1]:
+        if name not in _NOT_NEEDED_BY.get(upto, ()):
+            connection.execute(f"create or replace temp table {name} as {query(name)}")
 
 
 # Queries that a later table does not read: building them again at every cut-off would be time lost.
 _NOT_NEEDED_BY = {
     "accounts": ("customers",),
     "backorder_lines": ("accounts",),
-    "inbound_dates": ("told_dates", "known_lines", "customers", "accounts", "suppliers", "products", "backorder_lines"),
+    "inbound_dates": QUERIES[:-1],
 }
 
 
@@ -67,6 +71,16 @@ def fetch(connection: duckdb.DuckDBPyConnection, statement: str) -> pd.DataFrame
     texts = [column[0] for column in result.description or () if str(column[1]) == "VARCHAR"]
     frame = result.df()
     return frame.astype(dict.fromkeys(dates, "datetime64[s]") | dict.fromkeys(texts, "str"))
+
+
+def count_causes(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
+    """Cancellations known at the moment shown: cause, is_cause_unknown, unmapped_reason, n; the most frequent first."""
+    connection.execute(f"create or replace temp table cancellation_causes as {query('cancellation_causes')}")
+    return fetch(
+        connection,
+        """select cause, is_cause_unknown, unmapped_reason, count(*) as n from cancellation_causes
+           group by all order by n desc, cause, is_cause_unknown, unmapped_reason""",
+    )
 
 
 NOW = ("lines", "accounts", "inbound_dates", "pools", "overrides", "kept_share")

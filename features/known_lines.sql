@@ -6,8 +6,9 @@ with shipped as (
 ),
 cancelled as (
     select order_line_id, sum(quantity) as quantity, max(happened_at) as last_at, max(cancelled_on) as last_on,
-           coalesce(max(happened_at) filter (where cancelled_by = 'seller'), timestamp '1900-01-01') as last_by_seller_at
-    from known_cancellations group by order_line_id
+           coalesce(max(happened_at) filter (where cause = 'seller'), timestamp '1900-01-01') as last_by_seller_at,
+           coalesce(max(happened_at) filter (where cause = 'customer'), timestamp '1900-01-01') as last_by_customer_at
+    from cancellation_causes group by order_line_id
 ),
 returned as (
     select order_line_id, sum(quantity) as quantity from known_returns group by order_line_id
@@ -27,7 +28,8 @@ lines as (
            greatest(s.last_on, x.last_on) as last_event_on,
            case when x.last_at is null or x.last_at < coalesce(s.last_at, x.last_at) then 'shipment'
                 when x.last_by_seller_at = x.last_at then 'seller'
-                else 'customer' end as last_event_by
+                when x.last_by_customer_at = x.last_at then 'customer'
+                else 'change' end as last_event_by
     from known_order_lines l
     join known_products p on p.product_id = l.product_id
     left join known_customers c on c.customer_id = l.customer_id

@@ -7,9 +7,8 @@ import numpy as np
 import pandas as pd
 
 from erp.known import Facts, local_day
-from features.feature_tables import build, fetch
-
-DAY = np.timedelta64(1, "D")
+from features.feature_tables import build, prepare
+from features.stretches import look_back
 
 
 def cutoffs(facts: Facts, first: datetime, every_days: int, at_most: int, newest_age_days: int) -> list[datetime]:
@@ -25,77 +24,48 @@ def cutoffs(facts: Facts, first: datetime, every_days: int, at_most: int, newest
     return sorted(moment for moment in moments if moment >= first)
 
 
-# Lines that wait briefly fall between wide cut-offs, so a company looks back weekly over two years; one with more order
-# lines than this has plenty of them every other week, in half the time.
-WEEKLY_UP_TO_LINES = 200_000
+# A line that waits briefly falls between wide looks, and a look of a company with many lines takes long: so the days
+# between two looks rise with the order lines. The last step holds for all above.
+STEP_DAYS_UP_TO_LINES = ((5_000, 3), (20_000, 4), (100_000, 5), (200_000, 7))
+WIDEST_STEP_DAYS = 14
 
 
 def cancellation_samples(facts: Facts, every_days: int | None = None, at_most: int | None = None) -> pd.DataFrame:
-    """Open back-ordered lines at past cut-offs of two years, with when and how they left the queue.
+    """Open back-ordered lines at looks back over two years, cut into stretches in which nothing but time changed.
 
     Parameters
     ----------
-    every_days : days between cut-offs; a line is watched from one to the next; None: as the number of lines suggests
-    at_most : number of cut-offs; None: those of two years
+    every_days : days between looks; a line is followed from one to the next; None: as the number of lines suggests
+    at_most : number of looks; None: those of two years
 
     Returns
     -------
-    Columns of `backorder_lines` plus `cancelled_day` (by the customer), `closed_day` (shipped in full, cancelled by us,
-    or told a new date: our own acts, after which the line is no longer the one that the cut-off describes), both NaN
-    if it did not happen and 1 for the first 24 h after the cut-off, and `observed_days` (days until the next cut-off or
-    the newest day whose labels are complete).
+    One row per line and stretch: columns of `backorder_lines` as known at its start, on the morning of `cutoff_on`, and
+        at_risk_days : to its end; a fraction where that has a time of day, .5 into the last 24 hours where only its day
+            is known, whole where the stretch ends by the next look, a new state or the newest day with complete labels
+        ended_by : customer (cancelled in full or in part), change, seller, shipment; null: watched no longer
+        cancelled_share : of the stretch's open quantity, what the customer cancelled at its end; 0 for other ends
+    A line that already waits at the first look enters there with the days it has waited. `order_line_id` and
+    `cutoff_on` name a row.
     """
     with facts.connect() as connection:
-        build(connection, facts, facts.as_of, "known_lines")
-        ends = fetch(connection, "select order_line_id, ended_at, ended_by from known_lines where has_ended")
-        new_dates = fetch(connection, _NEW_DATES)
+        prepare(connection, facts, facts.as_of, "known_lines")
         first = _first_order(connection)
         if first is None:
-            return _with_ends(
-                build(connection, facts, facts.as_of, "backorder_lines").iloc[:0], ends, new_dates, facts.as_of, 0
-            )
-        lag_days = _recording_lag_days(connection)
+            return look_back(connection, facts, [], facts.as_of)
         every_days = every_days or _usual_step_days(connection)
-        moments = cutoffs(facts, first + timedelta(days=28), every_days, at_most or 730 // every_days, every_days)
-        parts = []
-        for moment in moments or [facts.as_of]:
-            lines = build(connection, facts, moment, "backorder_lines")
-            observed = min(every_days, (facts.as_of - moment).days - lag_days)
-            parts.append(_with_ends(lines, ends, new_dates, moment, max(observed, 0)))
-    return pd.concat(parts, ignore_index=True)
+        at_most = at_most or 730 // every_days
+        lag_days = _recording_lag_days(connection)
+        for young_days in (max(lag_days, facts.site.reorder_days), lag_days):
+            moments = cutoffs(facts, first + timedelta(days=28), every_days, at_most, young_days + every_days)
+            if moments:
+                break
+        return look_back(connection, facts, moments, facts.as_of - timedelta(days=young_days))
 
 
 def _usual_step_days(connection: duckdb.DuckDBPyConnection) -> int:
     n_lines = connection.execute("select count(*) from known_lines").fetchall()[0][0]
-    return 7 if n_lines <= WEEKLY_UP_TO_LINES else 14
-
-
-_NEW_DATES = """
-select t.order_line_id, t.told_at from (
-    select *, lag(promised_on) over (partition by order_line_id order by told_at, promised_on) as before_on
-    from known_told_dates) t
-join known_order_lines l on l.order_line_id = t.order_line_id
-where t.promised_on is distinct from coalesce(t.before_on, l.promised_on)
-order by t.order_line_id, t.told_at
-"""
-
-
-def _with_ends(
-    lines: pd.DataFrame, ends: pd.DataFrame, new_dates: pd.DataFrame, moment: datetime, observed_days: int
-) -> pd.DataFrame:
-    later = new_dates[new_dates["told_at"] > pd.Timestamp(moment)].drop_duplicates("order_line_id")
-    sample = lines.merge(ends, on="order_line_id", how="left").merge(later, on="order_line_id", how="left")
-    ended_day, told_day = (_day_after(sample[name], moment) for name in ("ended_at", "told_at"))
-    is_own = sample["ended_by"] == "customer"
-    return sample.assign(
-        cancelled_day=ended_day.where(is_own),
-        closed_day=np.fmin(ended_day.where(~is_own), told_day),
-        observed_days=observed_days,
-    ).drop(columns=["ended_at", "ended_by", "told_at"])
-
-
-def _day_after(times: pd.Series, moment: datetime) -> pd.Series:
-    return np.ceil((times - pd.Timestamp(moment)) / DAY).clip(lower=1).astype(float)
+    return next((days for most, days in STEP_DAYS_UP_TO_LINES if n_lines <= most), WIDEST_STEP_DAYS)
 
 
 def account_samples(facts: Facts, every_days: int = 28, at_most: int = 14) -> pd.DataFrame:

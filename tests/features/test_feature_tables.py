@@ -7,6 +7,7 @@ import pytest
 from features.feature_tables import NOW, QUERIES, build, read_features, write_features_now
 from tests.erp.small_company import Company, small_tables
 from tests.erp.small_company import T as SMALL_T
+from tests.features.cause_oracle import causes
 from tests.features.grown_company import T, cut_at, grown_tables
 
 PAST = datetime(2023, 11, 20, 5)
@@ -59,8 +60,8 @@ def oracle_line(line, now, moment):
     last = max([*ships["shipped_at"], *cancels["cancelled_at"]], default=None)
     by = None
     if left <= 0:
-        final = cancels[cancels["cancelled_at"] == last]
-        by = "shipment" if final.empty else "seller" if (final["cancelled_by"] == "seller").any() else "customer"
+        final = set(cancels.loc[cancels["cancelled_at"] == last, "cause"])
+        by = next((cause for cause in ("seller", "customer", "change") if cause in final), "shipment")
     end = day(last) if left <= 0 else today
     due, promised = due_day(line, now["order_lines"]), first_told(line, now["promises"])
     kept = line.quantity - cancels["quantity"].sum() - returns["quantity"].sum()
@@ -87,6 +88,7 @@ def oracle_line(line, now, moment):
 
 def oracle_lines(tables, moment):
     now = cut_at(tables, moment)
+    now["cancellations"] = now["cancellations"].assign(cause=causes(now))
     lines = [oracle_line(line, now, moment) for line in now["order_lines"].itertuples()]
     frame = pd.DataFrame(lines)
     parent = now["customers"].set_index("customer_id")["parent_id"]
@@ -149,7 +151,7 @@ def test_known_lines_agree_with_a_reading_line_by_line(facts, tables, moment):
     frame = built(facts, "known_lines", moment).sort_values("order_line_id").reset_index(drop=True)
     expected = oracle_lines(tables, moment).sort_values("order_line_id").reset_index(drop=True)
     assert list(frame["order_line_id"]) == list(expected["order_line_id"])
-    assert expected["ended_by"].nunique() == 3
+    assert expected["ended_by"].nunique() == 4
     columns = "account_id due_on promised_on open_quantity ended_by wait_days is_late net_amount net_margin"
     assert_alike(frame, expected, columns.split())
 
@@ -294,6 +296,28 @@ def test_a_back_order_waits_for_a_line_of_its_group_that_is_set_aside_and_may_be
     assert not past.loc["L5", "group_waits_elsewhere"]
 
 
+def test_goods_here_are_those_of_the_lines_pool_as_of_the_moment(tmp_path):
+    facts = Company(tmp_path).facts(small_tables(), SMALL_T)
+    # Main holds 9 - 1 reserved - 4 shipped + 3 received of P1, and 2 of P3; the receipt came on 12 March.
+    now = built(facts, "backorder_lines").set_index("order_line_id")["goods_here"]
+    assert now.to_dict() == {"L1": 7.0, "L5": 7.0, "L6": 2.0}
+    assert built(facts, "backorder_lines", datetime(2024, 3, 11, 5))["goods_here"].tolist() == [4.0]
+
+
+def test_a_pool_that_was_never_counted_holds_nothing(tmp_path):
+    tables = small_tables()
+    tables["stock"] = tables["stock"].query("product_id != 'P3'")
+    frame = built(Company(tmp_path).facts(tables, SMALL_T), "backorder_lines").set_index("order_line_id")
+    assert frame.loc["L6", "goods_here"] == 0
+
+
+def test_the_root_order_is_the_order_of_the_line_it_was_split_off_from(tmp_path):
+    tables = small_tables()
+    tables["order_lines"]["split_from_id"] = [None, None, None, None, "L2", "L5", None]
+    frame = built(Company(tmp_path).facts(tables, SMALL_T), "backorder_lines").set_index("order_line_id")
+    assert frame["root_order_id"].to_dict() == {"L1": "O1", "L5": "O1", "L6": "O1"}
+
+
 def test_a_line_picked_in_full_keeps_its_group_from_nothing(tmp_path):
     tables = small_tables()
     tables["order_lines"]["ship_group"] = [None, None, None, None, "G1", "G1", None]
@@ -313,7 +337,7 @@ def test_features_of_the_past_are_what_they_were_then(facts, tables, name, tmp_p
     today_only = [c for c in ("credit_hold", "contact_allowed") if c in then]
     now, then = (f.drop(columns=today_only) for f in (built(facts, name, PAST), then))
     key = list(now.columns[:1])
-    key += ["told_on"] if name == "inbound_dates" else []
+    key += {"inbound_dates": ["told_on"], "cancellation_causes": ["happened_at"]}.get(name, [])
     now, then = (frame.sort_values(key, ignore_index=True) for frame in (now, then))
     pd.testing.assert_frame_equal(now, then, rtol=1e-12)
 
