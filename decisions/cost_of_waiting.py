@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from decisions.customer_loss import Ties, future_share
 from decisions.policy import Policy
 
 Floats = npt.NDArray[np.float64]
-Codes = npt.NDArray[np.int64]
 
 P_CANCEL_DAYS = 14
 # 4,096 lines x 180 days are 6 MB an array: it stays near the processor, and memory does not grow with the backlog.
@@ -19,15 +19,16 @@ COLUMNS = ("loss_if_waits", "loss_cancel", "loss_future_orders", "loss_service",
 
 @dataclass(frozen=True)
 class WaitOutcome:
-    """What a wait for the next receipt does to each line, averaged over when it comes; arrays of (n_lines,)."""
+    """What waiting for a later chance to be served does to each line, in expectation; arrays of (n_lines,)."""
 
     p_gone: Floats  # chance that the customer has cancelled by then; never coming counts as cancelled [E(1 - S)]
-    late_lost: Floats  # share of lifetime value lost by lateness although it is served [E(S (G(w + u) - G(w)))]
-    penalty_days: Floats  # expected days past the promise while still wanted, until the next receipt
-    penalty_days_never: Floats  # the same to the end of the horizon
+    p_lost: Floats  # chance that this line loses the customer: it was cancelled, or served late
+    penalty_days: Floats  # days past the promise while still wanted
 
 
-def cost_of_waiting(lines: pd.DataFrame, survival: Floats, arrival: Floats, policy: Policy) -> pd.DataFrame:
+def cost_of_waiting(
+    lines: pd.DataFrame, survival: Floats, arrival: Floats, joint_cancel_share: float, policy: Policy
+) -> pd.DataFrame:
     """One row per open line: what is lost if it is passed over now, against being served now.
 
     A line that is passed over is served from its next receipt or, where that loses less, never: W is the smaller of
@@ -35,21 +36,23 @@ def cost_of_waiting(lines: pd.DataFrame, survival: Floats, arrival: Floats, poli
     no fewer customers than a late delivery does. Goods of the next receipt have no price (it clears the backlog), so
     loss_later_goods is 0.
 
-    An account's customer is lost once: with p the chance that a line loses it, the lines of one root counting as one
-    event with their quantity-weighted mean p, the future at stake is R (1 - prod(1 - p)), and f = (1 - prod(1 - p)) /
-    sum p gives each line its part R p f. The parts add up while every line waits for its own next receipt.
+    An account's customer is lost once, with chance P = 1 - prod(1 - p_order) over its orders (`future_share` says how
+    lines make up roots and orders). Each line's part of the future is R p f; the parts add up to R P while every line
+    waits for its own next receipt. Lines cancelled in one event also share the cost of handling it.
 
     Parameters
     ----------
-    lines : open lines with lifetime_value [R] (0 for anonymous customers) and paid_share added
+    lines : open lines with lifetime_value [R] (0 for anonymous customers) and paid_share added; root_order_id is the
+        order of the line that root_id names
     survival : chance still wanted u days from now if nobody ships [S], shape (n_lines, horizon_days + 1)
     arrival : chance that the next receipt comes in day u, last column never, shape (n_lines, horizon_days + 2)
+    joint_cancel_share : chance that lines of one order are cancelled together, not each by itself [rho], 0 to 1
     policy : the economics
 
     Returns
     -------
     Frame indexed like lines: loss_if_waits and its four terms (money; it is their exact sum), p_cancel_14d,
-    p_lost (chance that this line loses the customer), future_share [f].
+    p_lost (chance that this line loses the customer if it waits for its next receipt [p]), future_share [f].
 
     Raises
     ------
@@ -59,45 +62,36 @@ def cost_of_waiting(lines: pd.DataFrame, survival: Floats, arrival: Floats, poli
     A line with margin 40, lifetime value 300, kappa .1 and 3 % cancelling a day loses (1 - .97^10) x (40 + .1 x 300)
     by waiting 10 days:
 
-    >>> lines = pd.DataFrame({"order_line_id": ["A"], "root_id": ["A"], "account_id": ["a"], "open_quantity": [1.0],
-    ...     "line_margin": [40.0], "line_value": [100.0], "paid_share": [1.0], "lifetime_value": [300.0],
-    ...     "waited_days": [5], "days_late": [np.nan]})
+    >>> lines = pd.DataFrame({"order_line_id": ["A"], "root_id": ["A"], "root_order_id": ["O"], "account_id": ["a"],
+    ...     "open_quantity": [1.0], "line_margin": [40.0], "line_value": [100.0], "paid_share": [1.0],
+    ...     "lifetime_value": [300.0], "waited_days": [5], "days_late": [np.nan]})
     >>> arrival = np.zeros((1, 182)); arrival[0, 10] = 1
     >>> policy = Policy(cancel_lost_share=0.1, late_lost_share=0)
-    >>> cost = cost_of_waiting(lines, 0.97 ** np.arange(181.0)[None, :], arrival, policy)
+    >>> cost = cost_of_waiting(lines, 0.97 ** np.arange(181.0)[None, :], arrival, 0.35, policy)
     >>> cost[["loss_if_waits", "loss_cancel", "loss_future_orders"]].round(2).to_numpy().tolist()
     [[18.38, 10.5, 7.88]]
     """
-    _check(lines, survival, arrival, policy)
-    outcome = _wait_outcome(lines, survival, arrival, policy)
-    p_lost = policy.cancel_lost_share * outcome.p_gone + outcome.late_lost
-    account, root = _account_and_root_codes(lines)
-    root_share = _share_of_root(lines["open_quantity"].to_numpy(np.float64), root)
-    future_share = _future_share(p_lost, root_share, account, root)
-    at_stake = lines["lifetime_value"].to_numpy(np.float64) * future_share * root_share
-    served_later = _terms(lines, outcome.p_gone, p_lost, outcome.penalty_days, at_stake, root_share, policy)
-    everyone = np.ones(len(lines))
-    p_lost_never = policy.cancel_lost_share * everyone
-    never = _terms(lines, everyone, p_lost_never, outcome.penalty_days_never, at_stake, root_share, policy)
-    best = served_later.where(served_later["loss_if_waits"] <= never["loss_if_waits"], never)
-    return best.assign(p_cancel_14d=1 - survival[:, P_CANCEL_DAYS], p_lost=p_lost, future_share=future_share)
+    _check(lines, survival, arrival, joint_cancel_share, policy)
+    ties = Ties.of(lines, joint_cancel_share)
+    next_receipt, never = _wait_outcomes(lines, survival, arrival, policy)
+    carried = future_share(next_receipt.p_lost, ties)
+    at_stake = lines["lifetime_value"].to_numpy(np.float64) * carried
+    handling_cost = policy.cancel_handling_cost * ties.event_share()
+    served_later = _terms(lines, next_receipt, at_stake, handling_cost, policy)
+    not_served = _terms(lines, never, at_stake, handling_cost, policy)
+    best = served_later.where(served_later["loss_if_waits"] <= not_served["loss_if_waits"], not_served)
+    p_cancel_14d = 1 - survival[:, P_CANCEL_DAYS]
+    return best.assign(p_cancel_14d=p_cancel_14d, p_lost=next_receipt.p_lost, future_share=carried)
 
 
 def _terms(
-    lines: pd.DataFrame,
-    p_gone: Floats,
-    p_lost: Floats,
-    penalty_days: Floats,
-    at_stake: Floats,
-    root_share: Floats,
-    policy: Policy,
+    lines: pd.DataFrame, outcome: WaitOutcome, at_stake: Floats, handling_cost: Floats, policy: Policy
 ) -> pd.DataFrame:
     """Price one later chance of being served in the four terms."""
     margin = (lines["line_margin"] * lines["paid_share"] * (1 - policy.won_back_share)).to_numpy(np.float64)
-    # The parts of a split line are cancelled in one call, so they share one handling cost.
-    cancel = p_gone * (margin + policy.cancel_handling_cost * root_share)
-    future = p_lost * at_stake
-    service = policy.late_penalty_share_per_day * lines["line_value"].to_numpy(np.float64) * penalty_days
+    cancel = outcome.p_gone * (margin + handling_cost)
+    future = outcome.p_lost * at_stake
+    service = policy.late_penalty_share_per_day * lines["line_value"].to_numpy(np.float64) * outcome.penalty_days
     later_goods = np.zeros(len(lines))
     total = cancel + future + service + later_goods
     return pd.DataFrame(
@@ -105,15 +99,20 @@ def _terms(
     )
 
 
-def _wait_outcome(lines: pd.DataFrame, survival: Floats, arrival: Floats, policy: Policy) -> WaitOutcome:
-    """Average S, G and the late days over the day of the next receipt, some thousand lines at a time."""
+def _wait_outcomes(
+    lines: pd.DataFrame, survival: Floats, arrival: Floats, policy: Policy
+) -> tuple[WaitOutcome, WaitOutcome]:
+    """Outcomes of waiting for the next receipt, averaged over the day it comes, and of never being served.
+
+    Some thousand lines at a time.
+    """
     n_lines = len(lines)
     # G(w + u) - G(w) = share exp(-w / scale) (1 - exp(-u / scale)): the day's part is one vector for all lines.
     lost_by_day = -np.expm1(-np.arange(survival.shape[1]) / policy.late_lost_scale_days)
     waited = lines["waited_days"].to_numpy(np.float64) / policy.late_lost_scale_days
     still_to_lose = policy.late_lost_share * np.exp(-waited)
     days_late = lines["days_late"].to_numpy(np.float64)
-    p_gone, late_lost, until, never = (np.zeros(n_lines) for _ in range(4))
+    p_gone, late_lost, until, to_the_end = (np.zeros(n_lines) for _ in range(4))
     for start in range(0, n_lines, CHUNK_LINES):
         part = slice(start, start + CHUNK_LINES)
         wanted, comes = survival[part], arrival[part, :-1]
@@ -121,9 +120,13 @@ def _wait_outcome(lines: pd.DataFrame, survival: Floats, arrival: Floats, policy
         late_lost[part] = still_to_lose[part] * ((comes * wanted) @ lost_by_day)
         if policy.late_penalty_share_per_day > 0:
             late_days = _penalty_days(wanted, days_late[part])
-            never[part] = late_days[:, -1]
-            until[part] = np.einsum("ij,ij->i", comes, late_days) + arrival[part, -1] * never[part]
-    return WaitOutcome(p_gone, late_lost, until, never)
+            to_the_end[part] = late_days[:, -1]
+            until[part] = np.einsum("ij,ij->i", comes, late_days) + arrival[part, -1] * to_the_end[part]
+    everyone = np.ones(n_lines)
+    return (
+        WaitOutcome(p_gone, policy.cancel_lost_share * p_gone + late_lost, until),
+        WaitOutcome(everyone, policy.cancel_lost_share * everyone, to_the_end),
+    )
 
 
 def _penalty_days(wanted: Floats, days_late: Floats) -> Floats:
@@ -140,41 +143,18 @@ def _penalty_days(wanted: Floats, days_late: Floats) -> Floats:
     return np.cumsum(wanted * is_late, axis=1)
 
 
-def _account_and_root_codes(lines: pd.DataFrame) -> tuple[Codes, Codes]:
-    """Give accounts (-1: anonymous) and roots a number each; a root stays within one account."""
-    account = pd.factorize(lines["account_id"])[0].astype(np.int64)
-    root = pd.factorize(lines["root_id"])[0].astype(np.int64)
-    pairs = root * (account.max(initial=-1) + 2) + account + 1
-    return account, np.unique(pairs, return_inverse=True)[1].astype(np.int64)
-
-
-def _share_of_root(open_quantity: Floats, root: Codes) -> Floats:
-    """Each line's share of its root's open quantity: 1 for a line that was never split."""
-    return open_quantity / np.bincount(root, weights=open_quantity)[root] if len(root) else open_quantity
-
-
-def _future_share(p_lost: Floats, root_share: Floats, account: Codes, root: Codes) -> Floats:
-    """Share f of each account that makes its lines' parts add up to losing the customer once; 1 if alone."""
-    known = account >= 0
-    if not known.any():
-        return np.ones(len(account))
-    p_root = np.minimum(np.bincount(root[known], weights=(p_lost * root_share)[known]), 1.0)
-    codes, first = np.unique(root[known], return_index=True)
-    account_of_root, p_root = account[known][first], p_root[codes]
-    p_sum = np.bincount(account_of_root, weights=p_root)
-    with np.errstate(divide="ignore"):  # p = 1 loses the customer for sure: log(0) = -inf is the right answer
-        log_kept = np.bincount(account_of_root, weights=np.log1p(-p_root))
-    share = np.divide(-np.expm1(log_kept), p_sum, out=np.ones_like(p_sum), where=p_sum > 0)
-    return np.where(known, share[np.maximum(account, 0)], 1.0)
-
-
-def _check(lines: pd.DataFrame, survival: Floats, arrival: Floats, policy: Policy) -> None:
+def _check(lines: pd.DataFrame, survival: Floats, arrival: Floats, joint_cancel_share: float, policy: Policy) -> None:
     """Refuse, once and at the door, what would turn into wrong money."""
     wanted = (len(lines), policy.horizon_days + 1), (len(lines), policy.horizon_days + 2)
     if (survival.shape, arrival.shape) != wanted:
         raise ValueError(
             f"cost of waiting: survival {survival.shape} and arrival {arrival.shape} do not fit {len(lines)} lines and"
             f" horizon_days {policy.horizon_days}; they must be {wanted[0]} and {wanted[1]}"
+        )
+    if not 0 <= joint_cancel_share <= 1:
+        raise ValueError(
+            f"cost of waiting: joint_cancel_share {joint_cancel_share} is no share from 0 to 1;"
+            " mend the model that made it"
         )
     for name in ("lifetime_value", "paid_share", "line_margin", "line_value", "open_quantity", "waited_days"):
         values = lines[name].to_numpy(np.float64, na_value=np.nan)

@@ -3,14 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from decisions.allocation import Certificate, give_out
 from decisions.cost_of_waiting import cost_of_waiting
 from decisions.fulfilment_queue import RunFacts, fulfilment_queue, wait_days
+from decisions.joined_words import joined_words
 from decisions.overrides import apply_overrides
 from decisions.policy import Policy
 from models.champions import Predictions
+
+FEW_WAITED = "cancellation risk (few such lines ever waited so long)"
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ def decide(
     previous : the last published queue of an earlier morning, None if there is none
     """
     lines = _priced_lines(features, predictions)
-    costs = cost_of_waiting(lines, predictions.survival, predictions.arrival, policy)
+    costs = cost_of_waiting(lines, predictions.survival, predictions.arrival, predictions.joint_cancel_share, policy)
     allocation = give_out(lines.assign(loss_if_waits=costs["loss_if_waits"]), features["pools"], policy)
     waits = wait_days(predictions.arrival, policy).join(predictions.receipts)
     queue = fulfilment_queue(lines, costs, allocation, waits, previous, run, policy)
@@ -50,12 +54,14 @@ def _priced_lines(features: Mapping[str, pd.DataFrame], predictions: Predictions
     lines = apply_overrides(features["lines"], features["overrides"]).join(predictions.values)
     return lines.assign(
         paid_share=float(kept_share.iloc[0]) if len(kept_share) else 1.0,
-        assumed=_assumed_inputs(lines, predictions.assumed),
+        assumed=_assumed_inputs(lines, predictions),
     )
 
 
-def _assumed_inputs(lines: pd.DataFrame, answers: tuple[str, ...]) -> pd.Series:
+def _assumed_inputs(lines: pd.DataFrame, predictions: Predictions) -> pd.Series:
     """What was not measured for a line, joined by "; "; null where everything was."""
-    known_cost, assumed_cost = "; ".join(answers), "; ".join(("unit cost", *answers))
-    words = lines["unit_cost_is_assumed"].map({True: assumed_cost, False: known_cost or None})
-    return words.astype("str")
+    said = {"unit cost": lines["unit_cost_is_assumed"].to_numpy(bool)}
+    said |= {answer: np.ones(len(lines), dtype=bool) for answer in predictions.assumed}
+    said[FEW_WAITED] = predictions.few_waited
+    text = joined_words(said, lines.index)
+    return text.where(text != "")

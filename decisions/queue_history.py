@@ -1,6 +1,12 @@
 """What changed since the last published queue: the rank before, and why it moved."""
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
+
+from decisions.joined_words import joined_words
+
+Flags = npt.NDArray[np.bool_]
 
 COMPARED = ("rank", "open_quantity", "available_now", "override", "waited_days")
 
@@ -17,7 +23,7 @@ def history(queue: pd.DataFrame, previous: pd.DataFrame | None, model_changed: b
         return pd.DataFrame(empty, index=queue.index).astype({"changed_because": "str"})
     before = previous.set_index("order_line_id")[list(COMPARED)].reindex(queue["order_line_id"])
     before = before.set_axis(queue.index)
-    causes = _joined(_causes(queue, before, model_changed))
+    causes = joined_words(_causes(queue, before, model_changed), queue.index)
     longer = (queue["waited_days"] > before["waited_days"]).map({True: "waited longer", False: "other lines changed"})
     causes = causes.where(causes != "", longer)
     is_new = before["rank"].isna()
@@ -25,11 +31,11 @@ def history(queue: pd.DataFrame, previous: pd.DataFrame | None, model_changed: b
     return pd.DataFrame({"previous_rank": before["rank"].astype("Int64"), "changed_because": causes.astype("str")})
 
 
-def _causes(queue: pd.DataFrame, before: pd.DataFrame, model_changed: bool) -> dict[str, pd.Series]:
+def _causes(queue: pd.DataFrame, before: pd.DataFrame, model_changed: bool) -> dict[str, Flags]:
     """Flag per line each cause that applies to it."""
     goods = queue["available_now"] - before["available_now"]
     now, then = queue["override"].fillna(""), before["override"].fillna("")
-    return {
+    causes = {
         "override set": (now != then) & (now != ""),
         "override lifted": (now != then) & (now == ""),
         "quantity changed": queue["open_quantity"] != before["open_quantity"],
@@ -37,11 +43,4 @@ def _causes(queue: pd.DataFrame, before: pd.DataFrame, model_changed: bool) -> d
         "goods gone": goods < 0,
         "model changed": pd.Series(model_changed, index=queue.index),
     }
-
-
-def _joined(causes: dict[str, pd.Series]) -> pd.Series:
-    """Join the names of the causes that apply, '' where none does."""
-    text = pd.Series("", index=next(iter(causes.values())).index, dtype="str")
-    for name, applies in causes.items():
-        text = text.where(~applies, (text + "; " + name).str.removeprefix("; "))
-    return text
+    return {name: applies.to_numpy(np.bool_) for name, applies in causes.items()}

@@ -53,7 +53,7 @@ DEFAULTS: dict[str, Any] = {
 def open_lines(n_lines: int, **columns: Any) -> pd.DataFrame:
     """`n_lines` lines L0, L1, ... of their own orders and roots; `columns` replace the defaults."""
     ids = [f"L{i}" for i in range(n_lines)]
-    values = {"order_line_id": ids, "order_id": ids, "root_id": ids, **DEFAULTS, **columns}
+    values = {"order_line_id": ids, "order_id": ids, "root_id": ids, "root_order_id": ids, **DEFAULTS, **columns}
     return pd.DataFrame(values, index=range(n_lines))
 
 

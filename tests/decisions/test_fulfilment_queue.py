@@ -30,7 +30,7 @@ def queue_of(lines, goods=1.0, arrival_days=10, previous=None, run=RUN, wait_sou
     """Queue of lines that all wait for a receipt that is sure to come, by order_line_id."""
     n_lines, policy = len(lines), Policy()
     arrival = surely_on_day(*[arrival_days] * n_lines) if np.isscalar(arrival_days) else arrival_days
-    costs = cost_of_waiting(lines, wanted_at_daily_hazard(*[hazard] * n_lines), arrival, policy)
+    costs = cost_of_waiting(lines, wanted_at_daily_hazard(*[hazard] * n_lines), arrival, 0.35, policy)
     allocation = give_out(lines.assign(loss_if_waits=costs["loss_if_waits"]), pools(goods), policy)
     waits = wait_days(arrival, policy).assign(next_inbound_po_line_id="PO1", wait_source=wait_source)
     queue = fulfilment_queue(lines, costs, allocation, waits, previous, run, policy)

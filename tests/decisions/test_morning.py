@@ -1,0 +1,63 @@
+"""One morning's decision: what the models hand over reaches money and words."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from decisions.cost_of_waiting import cost_of_waiting
+from decisions.fulfilment_queue import RunFacts
+from decisions.morning import decide
+from decisions.policy import Policy
+from models.champions import Predictions
+from tests.decisions.open_lines import open_lines, pools, surely_on_day, wanted_at_daily_hazard
+
+RUN = RunFacts(run_id="r1", as_of=datetime(2026, 1, 15, 5, tzinfo=UTC), currency="EUR")
+ADDED_BY_DECIDE = ["lifetime_value", "p_no_order_365d", "override", "override_quantity", "override_who", "override_why"]
+NO_WORDS = ["order_line_id", "order_id", "customer_id", "product_id", "action", "quantity", "who", "why", "made_at"]
+FEW = "cancellation risk (few such lines ever waited so long)"
+
+
+def decided(n_lines, lifetime_value=0.0, unit_cost_is_assumed=False, **said):
+    """Queue by order_line_id, of lines that the models say this of; all of one order."""
+    lines = open_lines(n_lines, root_order_id="O", unit_cost_is_assumed=unit_cost_is_assumed)
+    features = {
+        "lines": lines.drop(columns=[*ADDED_BY_DECIDE, "assumed", "paid_share"]),
+        "pools": pools(0.0),
+        "overrides": pd.DataFrame(columns=NO_WORDS),
+        "kept_share": pd.DataFrame({"kept_share": [1.0]}),
+    }
+    answers = {
+        "survival": wanted_at_daily_hazard(*[0.02] * n_lines),
+        "arrival": surely_on_day(*[10] * n_lines),
+        "receipts": pd.DataFrame({"next_inbound_po_line_id": "PO1", "wait_source": "inbound"}, index=lines.index),
+        "values": pd.DataFrame({"lifetime_value": lifetime_value, "p_no_order_365d": 0.2}, index=lines.index),
+        "joint_cancel_share": 0.0,
+        "few_waited": np.zeros(n_lines, dtype=bool),
+        "assumed": (),
+    }
+    return decide(features, Predictions(**answers | said), None, RUN, Policy()).queue.set_index("order_line_id")
+
+
+def test_the_share_of_joint_cancellations_reaches_the_money():
+    alone, together = (
+        decided(2, lifetime_value=300.0, joint_cancel_share=share)["loss_future_orders"].sum() for share in (0.0, 1.0)
+    )
+    curves = wanted_at_daily_hazard(0.02, 0.02), surely_on_day(10, 10)
+    p = cost_of_waiting(open_lines(2), *curves, 0.0, Policy())["p_lost"].iloc[0]
+    assert together == pytest.approx(300 * p)  # one event
+    assert alone == pytest.approx(300 * (1 - (1 - p) ** 2))
+
+
+def test_a_line_whose_like_hardly_waited_says_so_and_no_other():
+    queue = decided(3, few_waited=np.array([False, True, False]))
+    assert queue.loc["L1", "assumed"] == FEW
+    assert queue.loc[["L0", "L2"], "assumed"].isna().all()
+
+
+def test_what_is_assumed_for_one_line_stands_beside_what_is_assumed_for_all():
+    few, refused = np.array([True, False]), "cancellation risk (12 % too low on later days)"
+    queue = decided(2, unit_cost_is_assumed=[False, True], few_waited=few, assumed=(refused, "next order"))
+    assert queue.loc["L0", "assumed"] == f"{refused}; next order; {FEW}"
+    assert queue.loc["L1", "assumed"] == f"unit cost; {refused}; next order"
