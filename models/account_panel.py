@@ -54,13 +54,21 @@ def train(samples: pd.DataFrame, target: Callable[[pd.DataFrame], np.ndarray], p
     is_past, is_judged, how = split(panel)
     inputs = learn_inputs(full, NUMERIC, TEXT)
     rows = _rows(inputs, panel, target)
-    n_rounds = best_rounds(rows, np.flatnonzero(is_past), np.flatnonzero(is_judged), params, MOST_ROUNDS)
-    past_booster = boost(_rows(inputs, panel[is_past], target), params, n_rounds)
+    n_rounds = best_rounds(
+        rows.dataset(params), np.flatnonzero(is_past), np.flatnonzero(is_judged), params, MOST_ROUNDS
+    )
+    past_booster = boost(_rows(inputs, panel[is_past], target).dataset(params), params, n_rounds)
     judged = panel[is_judged].reset_index(drop=True)
     prediction = predict_rows(past_booster, inputs, rows.values[is_judged])
     is_full = bool(panel["horizon_days"].max() == full["horizon_days"].max())
     return Trained(
-        inputs, boost(_rows(inputs, full, target), params, n_rounds), n_rounds, judged, prediction, is_full, how
+        inputs,
+        boost(_rows(inputs, full, target).dataset(params), params, n_rounds),
+        n_rounds,
+        judged,
+        prediction,
+        is_full,
+        how,
     )
 
 

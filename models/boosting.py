@@ -48,32 +48,37 @@ class TrainingRows:
         return data.construct()
 
 
-def best_rounds(
-    rows: TrainingRows, trains: np.ndarray, judges: np.ndarray, params: Mapping[str, Any], most: int
-) -> int:
-    """Choose the number of trees that predicts the later rows best, learned from the earlier ones only.
+def loss_by_rounds(
+    data: lgb.Dataset, trains: np.ndarray, judges: np.ndarray, params: Mapping[str, Any], most: int
+) -> tuple[lgb.Booster, np.ndarray]:
+    """Learn from the earlier rows; return the booster, and the loss on the later rows after each tree.
 
     `trains` and `judges` are the places of the rows; the bins are those of all rows, since bin edges know no outcome.
     """
-    data = rows.dataset(params)
-    stop = lgb.early_stopping(STOP_AFTER_ROUNDS, verbose=False)
+    losses: dict[str, Any] = {}
+    stops = [lgb.early_stopping(STOP_AFTER_ROUNDS, verbose=False), lgb.record_evaluation(losses)]
     booster = lgb.train(
         {**SAME_BYTES, **params},
         data.subset(np.sort(trains)),
         num_boost_round=most,
         valid_sets=[data.subset(np.sort(judges))],
-        callbacks=[stop],
+        callbacks=stops,
     )
-    return max(int(booster.best_iteration), 1)
+    return booster, np.array(next(iter(losses["valid_0"].values())))
 
 
-def boost(rows: TrainingRows, params: Mapping[str, Any], n_rounds: int) -> lgb.Booster:
+def best_rounds(data: lgb.Dataset, trains: np.ndarray, judges: np.ndarray, params: Mapping[str, Any], most: int) -> int:
+    """Choose the number of trees that predicts the later rows best, learned from the earlier ones only."""
+    return int(np.argmin(loss_by_rounds(data, trains, judges, params, most)[1])) + 1
+
+
+def boost(data: lgb.Dataset, params: Mapping[str, Any], n_rounds: int) -> lgb.Booster:
     """Train `n_rounds` trees on all rows."""
-    return lgb.train({**SAME_BYTES, **params}, rows.dataset(params), num_boost_round=n_rounds)
+    return lgb.train({**SAME_BYTES, **params}, data, num_boost_round=n_rounds)
 
 
-def predict_rows(booster: lgb.Booster, inputs: Inputs, values: np.ndarray) -> np.ndarray:
-    """Predict, one number per row of `values`.
+def predict_rows(booster: lgb.Booster, inputs: Inputs, values: np.ndarray, raw_score: bool = False) -> np.ndarray:
+    """Predict, one number per row of `values`; with `raw_score` its logarithm or log-odds.
 
     Raises
     ------
@@ -85,7 +90,13 @@ def predict_rows(booster: lgb.Booster, inputs: Inputs, values: np.ndarray) -> np
             f"the booster reads {booster.feature_name()[:3]}... but the model's list begins {list(inputs.columns[:3])};"
             " its files do not belong together: load the model again from one folder"
         )
-    return np.asarray(booster.predict(values, num_threads=N_THREADS))
+    return np.asarray(booster.predict(values, raw_score=raw_score, num_threads=N_THREADS))
+
+
+def raw_scores(booster: lgb.Booster, rows: TrainingRows, which: np.ndarray, n_rounds: int) -> np.ndarray:
+    """Log-odds (or logarithms) that the first `n_rounds` trees give to the rows at these places."""
+    values = rows.values[which]
+    return np.asarray(booster.predict(values, num_iteration=n_rounds, raw_score=True, num_threads=N_THREADS))
 
 
 def save_files(folder: Path, saved: Mapping[str, Any], booster: lgb.Booster | None) -> None:

@@ -1,26 +1,37 @@
 """The chance that a customer cancels a waiting line on a given day if nobody ships it.
 
 A hazard per day, learned on line-days: shipping is our own act and censors (it is no competing outcome to be learned
-from past planners), and stock is not an input, so the answer does not depend on who was served in the past.
+from past planners), and stock is not an input, so the answer does not depend on who was served in the past. A line
+that was cancelled in part left in part, so the hazard is that of a unit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import lightgbm as lgb
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
-from models import judging
-from models.boosting import TrainingRows, best_rounds, boost, load_files, predict_rows, save_files
+from models import ridge
+from models.boosting import TrainingRows, boost, load_files, predict_rows, save_files
+from models.cancellation_choice import FEWEST_CANCELLATIONS, Choice, banded_hazard, choose
 from models.inputs import Inputs, as_numbers, learn_inputs
-from models.line_days import LineDays, as_seen_on, line_days, matrix_on, split_day, wait_band
-from models.report import Report, calibration_plot, gain_plot, hazard_plot, importance_plot
+from models.joint_cancellation import JointCancellation, joint_cancellation
+from models.line_days import (
+    ADVANCING,
+    YEAR_DAYS,
+    LineDays,
+    days_into_bin,
+    event_shares,
+    line_days,
+    matrix_on,
+    wait_band,
+)
+from models.shipping import LEAST_STILL_OPEN, shipping_rates, still_open
 
 # Not here: stock (see above); credit_hold and contact_allowed (they change, so past values are unknown without
 # versions); months (a young history would take them for the trend).
@@ -34,21 +45,17 @@ NUMERIC = (
     "supplier_late_share",
 )  # fmt: skip
 TEXT = ("segment", "channel", "country", "category", "priority_class")
-ADVANCING = ("waited_days", "days_late", "days_past_latest")
 
 ASSUMED_HAZARD_PER_DAY = 0.003  # assumed: 1 in 11 cancels within a month; one pseudo-event, so data soon outweigh it
-FEWEST_CANCELLATIONS = 50  # below this a booster learns noise
-PSEUDO_EVENTS = 5.0  # cancellations at the overall rate that each wait band is shrunk by
 DEFAULT_ROUNDS = 80  # trees where the history is too short to choose by time
-MOST_ROUNDS = 400
 ROUNDS_ON_ALL = 1.2  # the refit sees about half as many days again as the rows the number was chosen on
-DAILY_DAYS = 30  # the curve is computed day by day so far, then every COARSE_DAYS days
-COARSE_DAYS = 10
-LINES_AT_ONCE = 10_000  # bounds memory: 10,000 lines x 45 days x 40 inputs x 4 bytes = 72 MB
+SEASON_DAYS = 700  # looks must span two years before the day of the year can be told from a trend
+LINES_AT_ONCE = 10_000  # bounds memory: 10,000 lines x 90 bins x 40 inputs x 4 bytes = 144 MB
+MOST_LOG_ODDS = 6.0  # nobody is surer than .9975 a day
 PARAMS = {
     "objective": "binary",
-    "learning_rate": 0.1,
-    "num_leaves": 15,
+    "learning_rate": 0.15,
+    "num_leaves": 8,  # more leaves memorise which quiet days were drawn
     "min_data_in_leaf": 50,
     "min_sum_hessian_in_leaf": 5.0,  # about five expected cancellations in each leaf
     "feature_fraction": 0.7,
@@ -64,10 +71,14 @@ class CancellationModel:
 
     Parameters
     ----------
-    kind : boosted, pooled (by wait alone) or assumed
+    kind : boosted (trees), ridge (a penalised line), mixed (both), pooled (by wait alone) or assumed
     why : plain words for the kind
-    pooled : hazard per day in each band of `WAIT_BANDS_DAYS`; also serves anonymous customers
-    inputs, booster : None unless boosted
+    pooled : hazard per day in each band of `WAIT_BANDS_DAYS`; also serves anonymous customers and lines nobody like
+        which ever waited
+    rates : ends by our own acts per day, by class and band (`models.shipping`)
+    joint : how often lines of one order go together
+    inputs, line, booster, boosted_share : the forms and the trees' share of the log-odds
+    slope, corrections : what the log-odds are multiplied by, and what is then added by wait band: from later days
     most : greatest wait and lateness seen at risk; longer ones are held there
     facts : counts of the training rows
     """
@@ -75,64 +86,152 @@ class CancellationModel:
     kind: str
     why: str
     pooled: tuple[float, ...]
+    rates: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    joint: JointCancellation = JointCancellation(0, 0)
     inputs: Inputs | None = None
+    line: ridge.Ridge | None = None
     booster: lgb.Booster | None = None
+    boosted_share: float = 0.0
+    slope: float = 1.0
+    corrections: tuple[float, ...] = ()
     most: dict[str, float] = field(default_factory=dict)
     facts: dict[str, float] = field(default_factory=dict)
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Columns `survival` needs."""
-        return self.inputs.columns if self.inputs else ("waited_days",)
+        return tuple(n for n in self.inputs.columns if n != "day_of_year") if self.inputs else ("waited_days",)
+
+    @property
+    def joint_share(self) -> float:
+        """Chance that another waiting line of an order is cancelled on the day that one is."""
+        return self.joint.share
+
+    def few_waited(self, lines: pd.DataFrame) -> np.ndarray:
+        """Lines whose like were nearly always shipped within two weeks, so that their patience was never seen."""
+        if not self.rates:
+            return np.zeros(len(lines), dtype=bool)
+        return np.asarray(still_open(self.rates, lines) < LEAST_STILL_OPEN)
 
     def save(self, folder: Path) -> None:
         """Write model.json and booster.txt."""
-        inputs = self.inputs.to_json() if self.inputs else None
-        saved = {"kind": self.kind, "why": self.why, "pooled": list(self.pooled), "inputs": inputs}
-        save_files(folder, {**saved, "most": self.most, "facts": self.facts}, self.booster)
+        plain = ("kind", "why", "pooled", "rates", "boosted_share", "slope", "corrections", "most", "facts")
+        saved = {name: getattr(self, name) for name in plain} | {"joint": vars(self.joint)}
+        saved |= {
+            name: part.to_json() if part else None for name, part in (("inputs", self.inputs), ("line", self.line))
+        }
+        save_files(folder, saved, self.booster)
 
     @classmethod
     def load(cls, folder: Path) -> CancellationModel:
         """Undo `save`."""
         saved, booster = load_files(folder)
-        inputs = Inputs.from_json(saved["inputs"]) if saved["inputs"] else None
-        pooled = tuple(saved["pooled"])
-        return cls(saved["kind"], saved["why"], pooled, inputs, booster, saved["most"], saved["facts"])
+        for name, kind in (("inputs", Inputs), ("line", ridge.Ridge)):
+            saved[name] = kind.from_json(saved[name]) if saved[name] else None
+        for name in ("pooled", "corrections"):
+            saved[name] = tuple(saved[name])
+        saved["rates"] = {name: tuple(rates) for name, rates in saved["rates"].items()}
+        return cls(**saved | {"joint": JointCancellation(**saved["joint"]), "booster": booster})
 
 
 def fit(
     samples: pd.DataFrame, seed: int = 0, numeric: Sequence[str] = NUMERIC, text: Sequence[str] = TEXT
 ) -> CancellationModel:
-    """Learn from open lines at past cut-offs and what became of them; row order does not matter.
+    """Learn from waiting lines at past looks and what became of them; row order does not matter.
 
     Parameters
     ----------
-    samples : one row per line and past cut-off with `numeric`, `text` and observed_days, cancelled_day, closed_day
+    samples : stretches (`features.samples.cancellation_samples`) with `numeric` and `text`
     """
-    ordered = samples.sort_values(["cutoff_on", "order_line_id"], kind="stable").reset_index(drop=True)
+    ordered = in_order(samples)
     days = line_days(ordered, seed)
-    n_cancelled = int(days.cancelled.sum())
-    facts = {"n_samples": len(ordered), "n_cancelled": n_cancelled, "n_line_days": float(days.weight.sum())}
-    pooled = _pooled_hazard(ordered, days)
+    n_cancelled = int((event_shares(ordered) > 0).sum())
+    facts = {"n_stretches": len(ordered), "n_cancelled": n_cancelled, "n_line_days": float(days.weight.sum())}
+    band = wait_band(as_numbers(ordered["waited_days"])[days.sample] + days.day - 1)
+    pooled = tuple(banded_hazard(band, days.event, days.weight, ASSUMED_HAZARD_PER_DAY).tolist())
+    known = {"rates": shipping_rates(ordered), "joint": joint_cancellation(ordered), "facts": facts}
     if n_cancelled == 0:
         why = f"no customer cancellation in {facts['n_line_days']:.0f} line-days: the hazard is assumed"
-        return CancellationModel("assumed", why, pooled, facts=facts)
+        return CancellationModel("assumed", why, pooled, **known)
     if n_cancelled < FEWEST_CANCELLATIONS:
         why = f"{n_cancelled} customer cancellations are fewer than {FEWEST_CANCELLATIONS}: one hazard per wait band"
-        return CancellationModel("pooled", why, pooled, facts=facts)
-    most = {name: _greatest(ordered, days, name) for name in ADVANCING if name in numeric}
-    inputs = learn_inputs(ordered, numeric, text)
-    values = matrix_on(inputs, inputs.matrix(ordered), days.sample, days.day, most)
-    rows = TrainingRows(inputs, values, days.cancelled, days.weight)
+        return CancellationModel("pooled", why, pooled, **known)
+    rows, most = _training_rows(ordered, days, numeric, text)
     params = {**PARAMS, "seed": seed}
-    n_rounds = _rounds(ordered, days, rows, params)
-    why = f"{n_cancelled} customer cancellations in {facts['n_line_days']:.0f} line-days: {n_rounds} boosted trees"
-    facts["n_rounds"] = n_rounds
-    return CancellationModel("boosted", why, pooled, inputs, boost(rows, params, n_rounds), most, facts)
+    data = rows.dataset(params)
+    choice = choose(ordered, days, rows, data, params)
+    model = CancellationModel("pooled", "", pooled, **known, inputs=rows.inputs, most=most)
+    return _fitted(rows, data, params, choice, model)
+
+
+def in_order(samples: pd.DataFrame) -> pd.DataFrame:
+    """The samples in the one order that every draw and sum refers to."""
+    return samples.sort_values(["cutoff_on", "order_line_id"], kind="stable").reset_index(drop=True)
+
+
+def _training_rows(
+    samples: pd.DataFrame, days: LineDays, numeric: Sequence[str], text: Sequence[str]
+) -> tuple[TrainingRows, dict[str, float]]:
+    """Inputs of every row at risk, and the greatest wait and lateness among them."""
+    looks = samples["cutoff_on"]
+    named = tuple(numeric)
+    if len(looks) and (looks.max() - looks.min()).days >= SEASON_DAYS:
+        named += ("day_of_year",)
+    samples = with_season(samples)
+    most = {name: _greatest(samples, days, name) for name in ADVANCING if name in named}
+    inputs = learn_inputs(samples, named, text)
+    # A date that nobody told stays unknown: the median line's would pass one day.
+    inputs = replace(inputs, usual=inputs.usual | dict.fromkeys(most))
+    values = matrix_on(inputs, inputs.matrix(samples), days.sample, days.day, most)
+    return TrainingRows(inputs, values, days.event, days.weight), most
+
+
+def with_season(lines: pd.DataFrame) -> pd.DataFrame:
+    """Add `day_of_year` (0 to 365) of the day that the line is looked at, in years of `YEAR_DAYS`."""
+    if "cutoff_on" not in lines:
+        return lines.assign(day_of_year=np.nan)
+    return lines.assign(day_of_year=(lines["cutoff_on"] - pd.Timestamp(0)).dt.days % YEAR_DAYS)
+
+
+def _fitted(
+    rows: TrainingRows, data: lgb.Dataset, params: dict[str, Any], choice: Choice | None, model: CancellationModel
+) -> CancellationModel:
+    """Refit the chosen form on all rows."""
+    if choice is None:  # too short a history to judge by time: trees of a usual number
+        choice = Choice(1.0, round(DEFAULT_ROUNDS / ROUNDS_ON_ALL), 1.0, 1.0, (), {})
+    if choice.log_losses and choice.log_losses["by_wait"] <= min(choice.log_losses.values()):
+        why = f"{model.facts['n_cancelled']:.0f} customer cancellations tell lines apart by their wait alone"
+        return replace(model, why=why, inputs=None, most={})
+    n_rounds = round(ROUNDS_ON_ALL * choice.n_rounds)
+    share = choice.boosted_share
+    booster = boost(data, params, n_rounds) if share > 0 else None
+    line = _lined(rows, choice.strength) if share < 1 else None
+    kind = "boosted" if line is None else "ridge" if booster is None else "mixed"
+    figures = {f"log_loss_later_{name}": loss for name, loss in choice.log_losses.items()}
+    facts = model.facts | figures | ({"n_rounds": n_rounds} if booster else {})
+    why = f"{model.facts['n_cancelled']:.0f} customer cancellations: {_WORDS[kind].format(n=n_rounds, share=share)}"
+    mixed = {"line": line, "booster": booster, "boosted_share": share}
+    later = {"slope": choice.slope, "corrections": choice.corrections}
+    return replace(model, kind=kind, why=why, facts=facts, **mixed, **later)
+
+
+def _lined(rows: TrainingRows, strength: float) -> ridge.Ridge:
+    form = ridge.learn_form(rows.inputs, rows.values)
+    return ridge.fit(rows.inputs, rows.values, rows.target, rows.weight, strength, form)
+
+
+_WORDS = {
+    "boosted": "{n} boosted trees",
+    "ridge": "a ridge logit predicted later days best",
+    "mixed": "a mixture of {n} boosted trees ({share:.0%}) and a ridge logit predicted later days best",
+}
 
 
 def survival(model: CancellationModel, lines: pd.DataFrame, n_days: int) -> np.ndarray:
     """Chance that each line is still wanted after 0, 1, ..., n_days more days if nobody ships it.
+
+    The hazard is held within the bins of waiting time and lateness that it was learned in, so for a line that has
+    waited w the curve is exactly S(w + u) / S(w).
 
     Returns
     -------
@@ -142,55 +241,56 @@ def survival(model: CancellationModel, lines: pd.DataFrame, n_days: int) -> np.n
     >>> survival(model, pd.DataFrame({"waited_days": [13]}), 2).round(2).tolist()
     [[1.0, 0.9, 0.72]]
     """
-    starts = _grid(n_days)
     curves = np.ones((len(lines), n_days + 1))
     for first in range(0, len(lines), LINES_AT_ONCE):
         part = lines.iloc[first : first + LINES_AT_ONCE]
-        sample, day = np.repeat(np.arange(len(part)), len(starts)), np.tile(starts, len(part))
-        hazard = hazards(model, part, sample, day).reshape(len(part), len(starts))
-        by_day = hazard[:, np.searchsorted(starts, np.arange(1, n_days + 1), side="right") - 1]
-        curves[first : first + len(part), 1:] = np.cumprod(1 - by_day, axis=1)
+        sample, day = np.repeat(np.arange(len(part)), n_days), np.tile(np.arange(1, n_days + 1), len(part))
+        start = day - days_into_bin({
+            name: as_numbers(part[name])[sample] + day - 1 for name in ADVANCING if name in part
+        })  # fmt: skip
+        is_new = np.append(True, (start[1:] != start[:-1]) | (sample[1:] != sample[:-1]))[: len(start)]
+        hazard = hazards(model, part, sample[is_new], start[is_new])[np.cumsum(is_new) - 1]
+        curves[first : first + len(part), 1:] = np.cumprod(1 - hazard.reshape(len(part), n_days), axis=1)
     return curves
 
 
 def hazards(model: CancellationModel, lines: pd.DataFrame, sample: np.ndarray, day: np.ndarray) -> np.ndarray:
-    """Chance of cancelling on day `day` (1 = the next 24 h) given still waiting then, for lines at places `sample`."""
-    pooled = np.array(model.pooled)[wait_band(as_numbers(lines["waited_days"])[sample] + day - 1)]
-    if model.booster is None or model.inputs is None:
-        return pooled
-    values = matrix_on(model.inputs, model.inputs.matrix(lines), sample, day, model.most)
-    chance = predict_rows(model.booster, model.inputs, values)
-    if "customer_id" not in lines.columns:
-        return chance
-    # Patience is learned at the customer: where nobody is named only the pooled hazard is honest.
-    return np.where(lines["customer_id"].isna().to_numpy()[sample], pooled, chance)
+    """Chance of cancelling per day in the bin that begins with day `day` (1 = the next 24 h), given still waiting.
 
-
-def evaluate(
-    samples: pd.DataFrame, seed: int = 0, numeric: Sequence[str] = NUMERIC, text: Sequence[str] = TEXT
-) -> Report:
-    """Judge by time: learn from what was known on a past day, predict the line-days of cut-offs from that day on.
-
-    Intervals resample customers. The baselines are one constant hazard and one hazard per wait band.
+    Parameters
+    ----------
+    sample, day : places of the lines, and days, of one length
     """
-    ordered = samples.sort_values(["cutoff_on", "order_line_id"], kind="stable").reset_index(drop=True)
-    day = split_day(ordered)
-    if day is None:
-        return Report(notes=["too few cancellations or cut-offs to judge by time: nothing was measured"])
-    past = as_seen_on(ordered, day)
-    judged = ordered[ordered["cutoff_on"] >= day].reset_index(drop=True)
-    model = fit(past, seed, numeric, text)
-    days = line_days(judged, seed)
-    chance = hazards(model, judged, days.sample, days.day)
-    metrics = _compared(model, judged, days, chance, seed)
+    band = wait_band(as_numbers(lines["waited_days"])[sample] + day - 1)
+    pooled = np.array(model.pooled)[band]
+    if model.inputs is None:
+        return pooled
+    chance = _chance(model, lines, sample, day, band)
+    # Patience is learned at the customer, and from lines that waited: where nobody is named, or nobody waited, only
+    # the pooled hazard is honest.
+    # Asked for the wait of each day: a line that gets where others did wait has the hazard of those then.
+    then = lines[[name for name in ("priority_class",) if name in lines]].iloc[sample]
+    unknown = model.few_waited(then.assign(waited_days=as_numbers(lines["waited_days"])[sample] + day - 1))
+    if "customer_id" in lines.columns:
+        unknown = unknown | lines["customer_id"].isna().to_numpy()[sample]
+    return np.where(unknown, pooled, chance)
+
+
+def _chance(
+    model: CancellationModel, lines: pd.DataFrame, sample: np.ndarray, day: np.ndarray, band: np.ndarray
+) -> np.ndarray:
+    inputs = model.inputs
+    assert inputs is not None
+    values = matrix_on(inputs, inputs.matrix(with_season(lines)), sample, day, model.most)
+    odds = np.zeros(len(values))
     if model.booster is not None:
-        metrics |= _judged(judged, days, chance, seed)
-    notes = [
-        f"learned from what was known on {day:%Y-%m-%d} ({model.why});"
-        f" judged on {len(judged)} lines at later cut-offs with {days.cancelled.sum():.0f} cancellations",
-        "intervals are 90 % and resample customers; a shipped line counts half on its last day and is then gone",
-    ]
-    return Report(params_of(model), judging.finite(metrics), _figures(model, judged, days, chance), notes)
+        odds += model.boosted_share * predict_rows(model.booster, inputs, values, raw_score=True)
+    if model.line is not None:
+        odds += (1 - model.boosted_share) * model.line.log_odds(inputs, values)
+    odds *= model.slope
+    if model.corrections:
+        odds += np.array(model.corrections)[band]
+    return 1 / (1 + np.exp(-np.clip(odds, -30, MOST_LOG_ODDS)))
 
 
 def p_cancel(curves: np.ndarray, within_days: int = 14) -> np.ndarray:
@@ -207,91 +307,6 @@ def params_of(model: CancellationModel) -> dict[str, Any]:
     return {"kind": model.kind, **model.facts, **({} if model.booster is None else PARAMS)}
 
 
-def _compared(
-    model: CancellationModel, judged: pd.DataFrame, days: LineDays, chance: np.ndarray, seed: int
-) -> dict[str, float]:
-    """Log-loss per line-day beside the two baselines learned from the same past."""
-    rate = (model.facts["n_cancelled"] + 1) / (model.facts["n_line_days"] + 1 / ASSUMED_HAZARD_PER_DAY)
-    by_wait = np.array(model.pooled)[wait_band(as_numbers(judged["waited_days"])[days.sample] + days.day - 1)]
-    losses = [
-        days.weight * judging.log_losses(p, days.cancelled) for p in (chance, np.full(len(chance), rate), by_wait)
-    ]
-    group = _customers(judged)[days.sample]
-    names = ("log_loss", "log_loss_constant", "log_loss_wait_only")
-    metrics = {name: float(loss.sum() / days.weight.sum()) for name, loss in zip(names, losses, strict=True)}
-    saved = judging.ratio_interval(losses[2] - losses[0], losses[2], group, seed)
-    return metrics | judging.with_interval("log_loss_saved_share", saved)
-
-
-def _judged(judged: pd.DataFrame, days: LineDays, chance: np.ndarray, seed: int) -> dict[str, float]:
-    """Order and level of the predicted hazards on line-days."""
-    group = _customers(judged)[days.sample]
-    ratio = judging.ratio_interval(days.weight * days.cancelled, days.weight * chance, group, seed)
-    slope = judging.calibration_slope(chance, days.cancelled, days.weight, group, seed)
-    return {
-        "auc": judging.area_under_curve(chance, days.cancelled, days.weight),
-        "calibration_error": judging.calibration_error(chance, days.cancelled, days.weight),
-        **judging.with_interval("observed_over_expected", ratio),
-        **judging.with_interval("calibration_slope", slope),
-    }
-
-
-def _figures(model: CancellationModel, judged: pd.DataFrame, days: LineDays, chance: np.ndarray) -> dict[str, Figure]:
-    late = as_numbers(judged["days_late"])[days.sample] + days.day - 1
-    # By line-day: a line that cancels stops being watched, so sums over its days would band it by its own outcome.
-    event, weight = days.cancelled, days.weight
-    figures = {
-        "calibration": calibration_plot(chance, event, "Cancellations per line-day", weight=weight),
-        "gain": gain_plot(chance, event, "Cancellations found, by line-day", weight),
-        "hazard_by_days_late": hazard_plot(late, chance, days.cancelled, days.weight),
-    }
-    if model.booster is not None and model.inputs is not None:
-        gains = model.booster.feature_importance("gain")
-        figures["importance"] = importance_plot(model.inputs.columns, gains, "What tells who cancels")
-    return figures
-
-
-def _customers(samples: pd.DataFrame) -> np.ndarray:
-    """Name the customer of each sample; a line nobody is named for stands alone."""
-    if "customer_id" not in samples.columns:
-        return samples["order_line_id"].to_numpy(dtype=str)
-    return (
-        samples["customer_id"]
-        .astype(object)
-        .where(samples["customer_id"].notna(), samples["order_line_id"])
-        .to_numpy(dtype=str)
-    )
-
-
-def _grid(n_days: int) -> np.ndarray:
-    """First day of each stretch over which the hazard is held: daily, then coarser."""
-    daily = np.arange(1, min(n_days, DAILY_DAYS) + 1)
-    return np.concatenate([daily, np.arange(DAILY_DAYS + 1, n_days + 1, COARSE_DAYS)])
-
-
-def _pooled_hazard(samples: pd.DataFrame, days: LineDays) -> tuple[float, ...]:
-    """Events over days at risk by wait band; bands lean on the overall rate, that one on the assumed rate."""
-    overall = (days.cancelled.sum() + 1) / (days.weight.sum() + 1 / ASSUMED_HAZARD_PER_DAY)
-    band = wait_band(as_numbers(samples["waited_days"])[days.sample] + days.day - 1)
-    events = np.bincount(band, days.cancelled, minlength=5)
-    exposure = np.bincount(band, days.weight, minlength=5)
-    return tuple(((events + PSEUDO_EVENTS) / (exposure + PSEUDO_EVENTS / overall)).tolist())
-
-
 def _greatest(samples: pd.DataFrame, days: LineDays, name: str) -> float:
     seen = as_numbers(samples[name])[days.sample] + days.day - 1
     return float(np.nanmax(seen)) if np.isfinite(seen).any() else 0.0
-
-
-def _rounds(samples: pd.DataFrame, days: LineDays, rows: TrainingRows, params: dict[str, Any]) -> int:
-    """Trees chosen by time: days before the split day train, samples cut off on it or later judge."""
-    day = split_day(samples)
-    if day is None:
-        return DEFAULT_ROUNDS
-    cutoff = samples["cutoff_on"]
-    before_days = (day - cutoff).dt.days.to_numpy()[days.sample]
-    # A sample that straddles the split trains with its days before it and judges with none.
-    trains, judges = np.flatnonzero(days.day <= before_days), np.flatnonzero(before_days <= 0)
-    if not days.cancelled[trains].any() or not days.cancelled[judges].any():
-        return DEFAULT_ROUNDS
-    return round(ROUNDS_ON_ALL * best_rounds(rows, trains, judges, params, MOST_ROUNDS))

@@ -1,6 +1,7 @@
 """The models that answer together each morning, and what they say about its open lines."""
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -9,14 +10,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from models import arrival, cancellation, lifetime_value, next_order
+from models import arrival, cancellation, cancellation_report, lifetime_value, next_order
 from models.report import Report
+
+REFUSED_FILE = "refused.json"  # in a version's folder
 
 
 @dataclass(frozen=True)
 class Question:
     """One model: how it learns from its training rows and how it is judged on later ones."""
 
+    answer: str  # what it answers, as the planner reads it
     training: str  # "lines": past open lines; "accounts": past accounts; "inbound": dates told for inbound goods
     fit: Callable[[pd.DataFrame, pd.Timestamp], Any]
     evaluate: Callable[[pd.DataFrame, pd.Timestamp], Report]
@@ -26,24 +30,27 @@ class Question:
 QUESTIONS: Mapping[str, Question] = MappingProxyType(
     {
         "cancellation-risk": Question(
+            "cancellation risk",
             "lines",
             lambda rows, today: cancellation.fit(rows),
-            lambda rows, today: cancellation.evaluate(rows),
+            lambda rows, today: cancellation_report.evaluate(rows),
             cancellation.CancellationModel.load,
         ),
         "lifetime-value": Question(
+            "lifetime value",
             "accounts",
             lambda rows, today: lifetime_value.fit(rows),
             lambda rows, today: lifetime_value.evaluate(rows),
             lifetime_value.LifetimeValueModel.load,
         ),
         "next-order": Question(
+            "next order",
             "accounts",
             lambda rows, today: next_order.fit(rows),
             lambda rows, today: next_order.evaluate(rows),
             next_order.NextOrderModel.load,
         ),
-        "arrival": Question("inbound", arrival.fit, arrival.evaluate, arrival.ArrivalModel.load),
+        "arrival": Question("wait", "inbound", arrival.fit, arrival.evaluate, arrival.ArrivalModel.load),
     }
 )
 
@@ -55,14 +62,31 @@ class Predictions:
     `survival` (n_lines, n_days + 1): chance that a line is still wanted u days on if nobody ships it.
     `arrival` (n_lines, n_days + 2): chance that its next goods come in day u; the last column is later or never.
     `receipts`: next_inbound_po_line_id and wait_source. `values`: lifetime_value (money over 365 days) and
-    p_no_order_365d, 0 and null for anonymous customers. `assumed`: answers that were not measured, in plain words.
+    p_no_order_365d, 0 and null for anonymous customers. `joint_cancel_share`: chance that another waiting line of an
+    order is cancelled with the first. `few_waited`: lines whose like hardly ever waited so long, so that the hazard of
+    all lines answers for them. `assumed`: answers that were not measured for any line, in plain words.
     """
 
     survival: np.ndarray
     arrival: np.ndarray
     receipts: pd.DataFrame
     values: pd.DataFrame
+    joint_cancel_share: float
+    few_waited: np.ndarray
     assumed: tuple[str, ...]
+
+
+def save(model: Any, folder: Path, refused: Sequence[str] = ()) -> None:
+    """Write the model's files and, where its report refuses it, why: that belongs to the version wherever it serves."""
+    model.save(folder)
+    if refused:
+        (folder / REFUSED_FILE).write_text(json.dumps(list(refused), indent=1) + "\n", encoding="utf-8")
+
+
+def refused_in(folder: Path) -> tuple[str, ...]:
+    """Why the report of the version in this folder refused it; empty if it did not."""
+    path = folder / REFUSED_FILE
+    return tuple(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else ()
 
 
 def load(folders: Mapping[str, Path]) -> dict[str, Any]:
@@ -71,9 +95,18 @@ def load(folders: Mapping[str, Path]) -> dict[str, Any]:
 
 
 def predict(
-    models: Mapping[str, Any], features: Mapping[str, pd.DataFrame], n_days: int, default_wait_days: int
+    models: Mapping[str, Any],
+    features: Mapping[str, pd.DataFrame],
+    n_days: int,
+    default_wait_days: int,
+    refused: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Predictions:
-    """Answer every question for the open lines in `features["lines"]`."""
+    """Answer every question for the open lines in `features["lines"]`.
+
+    Parameters
+    ----------
+    refused : why the reports of these models refused them, by name; they answer, and every answer says so
+    """
     lines, accounts = features["lines"], features["accounts"]
     # Without a line there is no day and nothing to wait for.
     today = lines["cutoff_on"].iloc[0] if len(lines) else pd.Timestamp(0)
@@ -89,19 +122,29 @@ def predict(
         }
     )
     values = lines[["account_id"]].merge(values, on="account_id", how="left").drop(columns="account_id")
+    risk = models["cancellation-risk"]
     return Predictions(
-        survival=cancellation.survival(models["cancellation-risk"], lines, n_days),
+        survival=cancellation.survival(risk, lines, n_days),
         arrival=arrives,
         receipts=receipts,
         values=values.assign(lifetime_value=values["lifetime_value"].fillna(0.0)),
-        assumed=_assumed(models),
+        joint_cancel_share=risk.joint_share,
+        few_waited=risk.few_waited(lines) & (risk.kind != "assumed"),  # then every line is marked as it is
+        assumed=_assumed(models, refused),
     )
 
 
-def _assumed(models: Mapping[str, Any]) -> tuple[str, ...]:
+def _assumed(models: Mapping[str, Any], refused: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Answers that no data or no passed report stand behind, in plain words."""
     is_assumed = {
-        "cancellation risk": models["cancellation-risk"].kind == "assumed",
-        "lifetime value": models["lifetime-value"].is_assumed,
-        "next order": models["next-order"].is_assumed,
+        "cancellation-risk": models["cancellation-risk"].kind == "assumed",
+        "lifetime-value": models["lifetime-value"].is_assumed,
+        "next-order": models["next-order"].is_assumed,
     }
-    return tuple(answer for answer, holds in is_assumed.items() if holds)
+    said = []
+    for name, question in QUESTIONS.items():
+        if is_assumed.get(name):
+            said.append(question.answer)
+        elif refused.get(name):
+            said.append(f"{question.answer} ({', '.join(refused[name])})")
+    return tuple(said)

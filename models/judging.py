@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
@@ -67,6 +67,25 @@ def calibration_slope(
     return float(line[1]), *interval(slopes)
 
 
+def slope_and_error(
+    log_odds: np.ndarray, event: np.ndarray, weight: np.ndarray, group: np.ndarray
+) -> tuple[float, float]:
+    """Slope of the event on predicted log-odds with its standard error, groups as units (Liang & Zeger 1986).
+
+    NaN where there is nothing to compare.
+    """
+    if not 0 < event.sum() < len(event) or np.ptp(log_odds) < SMALLEST:
+        return float("nan"), float("nan")
+    design = np.column_stack([np.ones(len(log_odds)), log_odds])
+    line = logistic_line(design, event, weight)
+    score, information = _steps(design, event, weight, line)
+    code, n_groups = _groups(group)
+    by_group = np.column_stack([np.bincount(code, part, minlength=n_groups) for part in score.T])
+    total = information.sum(axis=0)
+    bread = np.linalg.inv(np.array([[total[0], total[1]], [total[1], total[2]]]) + 1e-9 * np.eye(2))
+    return float(line[1]), float(np.sqrt((bread @ by_group.T @ by_group @ bread)[1, 1]))
+
+
 def logistic_line(design: np.ndarray, event: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Intercept and slope of the event's log-odds on the second column of `design`, by Newton steps."""
     share = np.clip(np.average(event, weights=weight), SMALLEST, 1 - SMALLEST)
@@ -96,6 +115,29 @@ def ratio_interval(top: np.ndarray, bottom: np.ndarray, group: np.ndarray, seed:
     drawn = drawn[drawn[:, 1] > 0]  # of very few groups a resample can hold none
     ratio = drawn[:, 0] / drawn[:, 1]
     return float(top.sum() / max(bottom.sum(), 1e-12)), *interval(ratio)
+
+
+def ratio_and_error(top: np.ndarray, bottom: np.ndarray, group: np.ndarray, seed: int) -> tuple[float, float]:
+    """Sum of `top` over sum of `bottom` with its standard error from resampling groups.
+
+    >>> ratio_and_error(np.array([1.0, 1.0]), np.array([2.0, 2.0]), np.array(["a", "b"]), seed=0)
+    (0.5, 0.0)
+    """
+    code, n_groups = _groups(group)
+    sums = np.column_stack([np.bincount(code, part, minlength=n_groups) for part in (top, bottom)])
+    drawn = _draws(n_groups, seed) @ sums
+    drawn = drawn[drawn[:, 1] > 0]
+    return float(top.sum() / max(bottom.sum(), 1e-12)), float((drawn[:, 0] / drawn[:, 1]).std())
+
+
+def mean_of(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Mean of each figure over those that have it.
+
+    >>> mean_of([{"auc": 0.6}, {"auc": 0.8, "brier": 0.1}])
+    {'auc': 0.7, 'brier': 0.1}
+    """
+    names = sorted({name for one in figures for name in one})
+    return {name: float(np.mean([one[name] for one in figures if name in one])) for name in names}
 
 
 def resampled(figures: Callable[[np.ndarray], Mapping[str, float]], n_rows: int, seed: int) -> dict[str, float]:

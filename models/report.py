@@ -22,12 +22,14 @@ class Report:
     metrics : figures by name; NAME_low and NAME_high beside NAME are its 90 % interval
     figures : plots by name, built without pyplot, so that no window or global state is touched
     notes : plain sentences about what was done, assumed or left out
+    refused : why the model may not become champion, each in a few plain words ("12 % too low on later days")
     """
 
     params: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     figures: dict[str, Figure] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    refused: tuple[str, ...] = ()
 
 
 def calibration_plot(
@@ -58,7 +60,6 @@ def importance_plot(names: Sequence[str], gains: ArrayLike, title: str, n_shown:
     shown = np.lexsort((np.asarray(names, dtype=str), -share))[:n_shown][::-1]
     figure, axes = _blank(title, "share of the improvement", "")
     axes.barh([names[i] for i in shown], share[shown])
-    figure.subplots_adjust(left=0.35)
     return figure
 
 
@@ -75,6 +76,34 @@ def hazard_plot(days_late: ArrayLike, predicted: ArrayLike, observed: ArrayLike,
         seen = total > 1e-9
         axes.plot(middle_days[seen], rate[seen], marker="o", label=label)
     axes.legend()
+    return figure
+
+
+def ratio_plot(names: Sequence[str], sums: Sequence[tuple[float, float]], title: str) -> Figure:
+    """Observed over expected in each group with two Poisson standard errors; on the line they agree.
+
+    Parameters
+    ----------
+    sums : observed and expected counts of each group
+    """
+    observed, expected = np.array(sums, dtype=float).T
+    ratio = observed / np.maximum(expected, 1e-12)
+    error = 2 * np.sqrt(np.maximum(observed, 1)) / np.maximum(expected, 1e-12)
+    figure, axes = _blank(title, "", "observed / expected")
+    axes.axhline(1, color="grey", linestyle=":")
+    axes.errorbar(np.arange(len(names)), ratio, yerr=error, fmt="o", capsize=3)
+    axes.set_xticks(np.arange(len(names)), [f"{n}\n({o:.0f})" for n, o in zip(names, observed, strict=True)])
+    axes.set_ylim(0, max(2.0, float(np.nanmax(ratio, initial=0)) * 1.1))
+    return figure
+
+
+def curves_plot(curves: np.ndarray, names: Sequence[str], title: str) -> Figure:
+    """Curves over days from now, one per name; `curves` is (n_names, n_days + 1)."""
+    figure, axes = _blank(title, "days from now", "chance")
+    for curve, name in zip(curves, names, strict=True):
+        axes.plot(np.arange(len(curve)), curve, label=name)
+    axes.set_ylim(0, 1.02)
+    axes.legend(fontsize="x-small", loc="lower left", framealpha=0.6)
     return figure
 
 
@@ -116,7 +145,7 @@ def _weighed(predicted: ArrayLike, outcome: ArrayLike, weight: ArrayLike | None)
 
 
 def _blank(title: str, x_label: str, y_label: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(6, 4))
+    figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     axes.set_title(title)
     axes.set_xlabel(x_label)

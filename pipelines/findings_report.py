@@ -1,10 +1,14 @@
 """What `backorder check` says, in plain words."""
 
+import pandas as pd
+
 from erp.laws import Findings, TableFinding
 from features.samples import horizon_days
 from models.arrival import FEWEST_RECEIPTS
 from models.cancellation import FEWEST_CANCELLATIONS
 from pipelines.queue_report import counted
+
+MOST_CODES_SHOWN = 5
 
 
 def findings_text(findings: Findings) -> str:
@@ -17,6 +21,8 @@ def findings_text(findings: Findings) -> str:
         are = "is" if len(findings.not_ranked) == 1 else "are"
         lines = counted(len(findings.not_ranked), "order line")
         parts += [f"  {lines} {are} neither ranked nor trained on (not_ranked.csv)"]
+    if len(findings.causes):
+        parts += ["", "Cancellations:", *(f"  {line}" for line in _causes(findings.causes))]
     parts += ["", "What can be learned:", *(f"  {line}" for line in _models(findings))]
     if findings.notes:
         parts += ["", "Good to know:", *(f"  {note}" for note in findings.notes)]
@@ -53,6 +59,30 @@ def _rules(findings: Findings) -> list[str]:
     ]
 
 
+def _causes(causes: pd.DataFrame) -> list[str]:
+    """Whose doing the cancellations were, as far as known, and what would tell more."""
+    n = causes.groupby("cause")["n"].sum()
+    own, ours, changes = (int(n.get(cause, 0)) for cause in ("customer", "seller", "change"))
+    lines = [
+        f"{int(n.sum()):,} known: {own:,} by customers, {ours:,} by us, {changes:,} only changes"
+        " (ordered again soon, or moved to another line)"
+    ]
+    if n_unknown := int(causes.loc[causes["is_cause_unknown"], "n"].sum()):
+        lines.append(
+            f"{n_unknown:,} of the customers' are taken for theirs as nothing says whose they were;"
+            " fill cancelled_by, or map reason codes"
+        )
+    codes = causes.groupby("unmapped_reason")["n"].sum().sort_index().sort_values(ascending=False, kind="stable")
+    if len(codes):
+        shown = ", ".join(f"{code!r} ({count:,})" for code, count in codes.head(MOST_CODES_SHOWN).items())
+        more = f" and {len(codes) - MOST_CODES_SHOWN} more" if len(codes) > MOST_CODES_SHOWN else ""
+        lines.append(
+            f"reason codes that [cancel_reasons] in backorder.toml does not map: {shown}{more};"
+            " a code that is the seller's or a change belongs there"
+        )
+    return lines
+
+
 def _models(findings: Findings) -> list[str]:
     """Which variant of each model these tables allow, before training has counted exactly."""
     orders, none = findings.tables["order_lines"], TableFinding(0, 0, 0, set())
@@ -71,8 +101,11 @@ def _risk(n_cancelled: int) -> str:
         return "assumed, and every row of the queue says so: no cancellation is known"
     if n_cancelled < FEWEST_CANCELLATIONS:
         known = counted(n_cancelled, "cancellation")
-        return f"one rate per length of wait: {known}, boosted trees need {FEWEST_CANCELLATIONS}"
-    return f"boosted trees, if {FEWEST_CANCELLATIONS} of the {n_cancelled:,} cancellations were of waiting lines"
+        return f"one rate per length of wait: {known}, telling lines apart needs {FEWEST_CANCELLATIONS}"
+    return (
+        "a ridge logit, boosted trees or a mixture, whichever predicted later days best, if customers cancelled"
+        f" {FEWEST_CANCELLATIONS} or more waiting lines among the {n_cancelled:,} cancellations; else one rate per wait"
+    )
 
 
 def _value(seen_days: int) -> str:

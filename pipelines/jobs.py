@@ -3,9 +3,10 @@
 from datetime import datetime
 from pathlib import Path
 
-from erp.known import check
+from erp.known import checked
 from erp.laws import Findings
 from erp.settings import Site
+from features.feature_tables import count_causes
 from pipelines.steps import (
     champions,
     features_of,
@@ -22,7 +23,9 @@ from pipelines.steps import (
 
 def look(site: Site, as_of: datetime) -> Findings:
     """What the tables hold as of T, in law and out of it; nothing is kept."""
-    return check(site, as_of)
+    with checked(site, as_of) as (findings, facts_shown):
+        findings.causes = count_causes(facts_shown)
+        return findings
 
 
 def build(site: Site, as_of: datetime) -> Path:
@@ -34,7 +37,7 @@ def build(site: Site, as_of: datetime) -> Path:
 
 
 def train(site: Site, as_of: datetime) -> dict[str, str]:
-    """Train every model on the facts known at T and make it champion from T on."""
+    """Train every model on the facts known at T and make those that pass champions from T on; says which serve T."""
     with open_morning(site, as_of) as run:
         facts = known_facts(run, site)
         features = features_of(run, facts)

@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -23,8 +23,8 @@ from erp.settings import Site
 from erp.source import Source, open_folder
 from features.feature_tables import read_features, write_features_now
 from features.samples import account_samples, cancellation_samples
-from models.champions import QUESTIONS, load, predict
-from pipelines.tracking import read_report, track_scoring, track_training
+from models.champions import QUESTIONS, load, predict, refused_in, save
+from pipelines.tracking import Trained, read_report, track_scoring, track_training
 
 _log = logging.getLogger("backorder")
 
@@ -106,7 +106,12 @@ def serving(run: Run) -> dict[str, ModelVersion]:
 
 
 def train_on(run: Run, facts: Facts, features: Mapping[str, pd.DataFrame]) -> dict[str, ModelVersion]:
-    """Fit and judge every model on the facts known at T, and make them champions from T on."""
+    """Fit and judge every model on the facts known at T, and make those that pass champions from T on.
+
+    Returns
+    -------
+    The models that serve T now.
+    """
     _log.info("looking back at past mornings")
     rows = {
         "lines": run.keep("line_samples", cancellation_samples, facts),
@@ -114,28 +119,47 @@ def train_on(run: Run, facts: Facts, features: Mapping[str, pd.DataFrame]) -> di
         "inbound": features["inbound_dates"],
     }
     today = pd.Timestamp(local_day(run.as_of, facts.site))
-    folders, reports = {}, {}
+    trained = {}
     for name, question in QUESTIONS.items():
         table = rows[question.training]
         _log.info("training %s on %d rows", name, len(table))
-        folders[name] = run.keep_folder(f"model-{name}", _fit, name, table, today)
-        reports[name] = run.keep_folder(f"report-{name}", _evaluate, name, table, today)
+        report = run.keep_folder(f"report-{name}", _evaluate, name, table, today)
+        folder = run.keep_folder(f"model-{name}", _fit, name, table, today, read_report(report)["refused"])
+        trained[name] = Trained(*run.ledger.adopt_model(name, folder), report)
     # Together and only once all are there: a crash leaves no mixture of old and new champions.
-    adopted = {name: run.ledger.adopt_model(name, folder) for name, folder in folders.items()}
-    figures = {name: read_report(report)["metrics"] for name, report in reports.items()}
-    run.ledger.promote({name: (*adopted[name], figures[name]) for name in adopted}, run.as_of, run.as_of)
-    versions = champions(run.ledger, run.as_of)
-    track_training(Path(facts.site.store), versions, reports, _tags(run, facts))
-    return versions
+    new = {name: (each.version_hash, each.folder, each.metrics) for name, each in _admitted(run, trained).items()}
+    run.ledger.promote(new, run.as_of, run.as_of)
+    track_training(Path(facts.site.store), trained, _tags(run, facts))
+    return champions(run.ledger, run.as_of)
 
 
-def _fit(folder: Path, name: str, rows: pd.DataFrame, today: pd.Timestamp) -> None:
-    QUESTIONS[name].fit(rows, today).save(folder)
+def _admitted(run: Run, trained: Mapping[str, Trained]) -> dict[str, Trained]:
+    """The models that become champions: all but those that their reports refuse while one that passed serves.
+
+    A queue is needed this morning: where none that passed is there, the refused one serves, as it knows the newest
+    facts, and its files say why, so that every row of the queue does.
+    """
+    admitted = dict(trained)
+    for name, each in trained.items():
+        if not each.refused:
+            continue
+        why, serves = ", ".join(each.refused), run.ledger.champion(name, run.as_of)
+        if serves is None or refused_in(serves.folder):
+            _log.warning("%s is refused (%s), but none that passed is there: it serves, marked on every row", name, why)
+        else:
+            day = f"{serves.trained_as_of:%Y-%m-%d}"
+            _log.warning("%s is refused (%s): the one trained as of %s goes on serving", name, why, day)
+            del admitted[name]
+    return admitted
+
+
+def _fit(folder: Path, name: str, rows: pd.DataFrame, today: pd.Timestamp, refused: Sequence[str]) -> None:
+    save(QUESTIONS[name].fit(rows, today), folder, refused)
 
 
 def _evaluate(folder: Path, name: str, rows: pd.DataFrame, today: pd.Timestamp) -> None:
     report = QUESTIONS[name].evaluate(rows, today)
-    said = {"params": report.params, "metrics": report.metrics, "notes": report.notes}
+    said = {"params": report.params, "metrics": report.metrics, "notes": report.notes, "refused": report.refused}
     (folder / "report.json").write_text(json.dumps(said, indent=1, sort_keys=True, default=str), encoding="utf-8")
     for title, figure in sorted(report.figures.items()):
         figure.savefig(folder / f"{title}.png", dpi=110, metadata={"Software": None})
@@ -164,8 +188,9 @@ def scored_queue(
         model_changed=previous is not None and _models_of(previous) != hashes,
     )
     _log.info("scoring %d open back-ordered lines", len(features["lines"]))
-    models = load({name: version.folder for name, version in versions.items()})
-    predictions = predict(models, features, policy.horizon_days, policy.default_wait_days)
+    folders = {name: version.folder for name, version in versions.items()}
+    refused = {name: refused_in(folder) for name, folder in folders.items()}
+    predictions = predict(load(folders), features, policy.horizon_days, policy.default_wait_days, refused)
     decision = decide(features, predictions, _queue_of(previous), ran, policy)
     run.reach("scored")
     run.note(models=hashes)

@@ -10,6 +10,7 @@ import os
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr
+from dataclasses import dataclass
 from functools import wraps
 from io import StringIO
 from pathlib import Path
@@ -18,7 +19,6 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 from decisions.morning import Decision
-from erp.ledger import ModelVersion
 
 _log = logging.getLogger("backorder")
 # Set before MLflow is imported: no telemetry, no model that is a pickle, and no progress bars among our lines.
@@ -53,29 +53,51 @@ def _as_a_view(log: Callable[..., None]) -> Callable[..., None]:
 
 
 def read_report(folder: Path) -> dict[str, Any]:
-    """A model's report as kept by its training: params, metrics, notes."""
+    """A model's report as kept by its training: params, metrics, notes, refused."""
     report: dict[str, Any] = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     return report
 
 
+@dataclass(frozen=True)
+class Trained:
+    """One model as it was trained and judged, whether it became champion or not."""
+
+    version_hash: str
+    folder: Path  # of the version in the store
+    report: Path  # folder of report.json and the plots
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Figures of its report, by name."""
+        return dict(read_report(self.report)["metrics"])
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """Why its report refuses it as champion; empty if it does not."""
+        return tuple(read_report(self.report)["refused"])
+
+
 @_as_a_view
-def track_training(
-    store: Path, versions: Mapping[str, ModelVersion], reports: Mapping[str, Path], tags: Mapping[str, str]
-) -> None:
+def track_training(store: Path, trained: Mapping[str, Trained], tags: Mapping[str, str]) -> None:
     """One MLflow run per model: parameters, time-ordered figures, plots; the champion registered under its alias."""
     mlflow = _mlflow(store)
-    for name, version in versions.items():
-        report = read_report(reports[name])
+    for name, each in trained.items():
+        report = read_report(each.report)
         mlflow.set_experiment(experiment_id=_experiment(mlflow, store, name))
         with mlflow.start_run(run_name=f"{name} as of {tags['as_of']}"):
-            mlflow.set_tags(dict(tags) | {"version": version.version_hash})
+            mlflow.set_tags(dict(tags) | _version_tags(each))
             mlflow.log_params({key: str(value)[:500] for key, value in report["params"].items()})
             mlflow.log_metrics(report["metrics"])
             mlflow.log_text("\n".join(report["notes"]), "notes.txt")
-            for figure in sorted(reports[name].glob("*.png")):
+            for figure in sorted(each.report.glob("*.png")):
                 mlflow.log_artifact(str(figure), "plots")
-            mlflow.log_artifacts(str(version.folder), "model-files")
-            _register(mlflow, name, version, tags["as_of"])
+            mlflow.log_artifacts(str(each.folder), "model-files")
+            _register(mlflow, name, each, tags["as_of"])
+
+
+def _version_tags(trained: Trained) -> dict[str, str]:
+    tags = {"version": trained.version_hash}
+    return tags | ({"refused": ", ".join(trained.refused)} if trained.refused else {})
 
 
 @_as_a_view
@@ -138,12 +160,13 @@ def _experiment(mlflow: Any, store: Path, name: str) -> str:
     return str(mlflow.create_experiment(name, artifact_location=place))
 
 
-def _register(mlflow: Any, name: str, version: ModelVersion, as_of: str) -> None:
+def _register(mlflow: Any, name: str, trained: Trained, as_of: str) -> None:
     """Register the version's booster, as champion unless that is of a later T (a backfill trains older ones).
 
+    A version that its report refuses is no champion here, even where it serves because none that passed is there.
     A version without a booster (pooled, assumed, arrival) is its JSON beside the run.
     """
-    boosters = sorted(version.folder.glob("*.txt"))
+    boosters = sorted(trained.folder.glob("*.txt"))
     if not boosters:
         return
     import lightgbm
@@ -161,8 +184,10 @@ def _register(mlflow: Any, name: str, version: ModelVersion, as_of: str) -> None
         registered_model_name=name,
     )
     client = mlflow.MlflowClient()
-    for key, value in (("version", version.version_hash), ("as_of", as_of)):
+    for key, value in (_version_tags(trained) | {"as_of": as_of}).items():
         client.set_model_version_tag(name, logged.registered_model_version, key, value)
+    if trained.refused:
+        return
     aliases = client.get_registered_model(name).aliases
     if "champion" in aliases and client.get_model_version(name, aliases["champion"]).tags["as_of"] > as_of:
         return

@@ -1,4 +1,4 @@
-"""Flow: Every model trained on the facts known at T and champion from T on."""
+"""Flow: Every model trained on the facts known at T, and champion from T on if it passes."""
 
 from prefect import flow
 
@@ -14,5 +14,5 @@ def train_models(
     store: str | None = None,
     out: str | None = None,
 ) -> str:
-    """Every model trained on the facts known at T and champion from T on."""
+    """Every model trained on the facts known at T, and champion from T on if it passes."""
     return str(train(*morning_of(settings, as_of, data, store, out)))
