@@ -33,9 +33,9 @@ lint: .venv/ready
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-# Figures beside their goals and peers; minutes each. QUICK=--quick for a first look.
+# Figures beside their goals and peers; minutes each. QUICK=--quick for a first look. Files without options are parts.
 bench: .venv/ready
-	@for b in tests/benchmarks/*.py; do echo "== $$b"; $(BIN)/python $$b $(QUICK) || exit 1; done
+	@for b in $$(grep -l 'options(' tests/benchmarks/*.py); do echo "== $$b"; $(BIN)/python $$b $(QUICK) || exit 1; done
 
 # MLflow's page on this machine only: http://127.0.0.1:5001
 STORE ?= demo/store
@@ -45,7 +45,7 @@ ui: .venv/ready
 
 # Needs uv: it writes hashes and no addresses.
 lock:
-	uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --extra dev pyproject.toml -o requirements.lock
+	uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --extra dev --extra bench pyproject.toml -o requirements.lock
 
 wheel: .venv/ready
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || uv pip install --quiet --python $(BIN)/python pip
