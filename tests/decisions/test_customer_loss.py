@@ -64,7 +64,7 @@ def test_no_line_carries_more_than_its_own_chance(lines, rho):
 
 @pytest.mark.parametrize("rho", [0.0, 0.35, 1.0])
 def test_the_chance_is_that_of_orders_that_go_together_or_line_by_line(rho):
-    """Every outcome enumerated: per order one coin for all at its greatest chance, or a coin per line, as its ties fall."""
+    """Every outcome enumerated: per order one coin at its greatest chance, or a coin per line, as its ties fall."""
     orders = [[0.1, 0.4], [0.05], [0.3, 0.2, 0.9]]
     p_lost = [p for order in orders for p in order]
     kept = 0.0
