@@ -26,7 +26,7 @@ def cutoffs(facts: Facts, first: datetime, every_days: int, at_most: int, newest
 
 # A line that waits briefly falls between wide looks, and a look of a company with many lines takes long: so the days
 # between two looks rise with the order lines. The last step holds for all above.
-STEP_DAYS_UP_TO_LINES = ((5_000, 3), (20_000, 4), (100_000, 5), (200_000, 7))
+STEP_DAYS_UP_TO_LINES = ((5_000, 3), (100_000, 6), (200_000, 7))
 WIDEST_STEP_DAYS = 14
 
 

@@ -6,7 +6,6 @@ knows of it. What the line's customer and product have done since, and the goods
 """
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from itertools import pairwise
 
@@ -17,7 +16,6 @@ from erp.known import Facts, last_due_day, local_day
 from features.feature_tables import fetch, prepare
 
 DAY = timedelta(days=1)
-LOOKS_AT_ONCE = 2  # sessions over one set of facts; each adds up in one thread, so sums stay the same to the bit
 # Columns of `backorder_lines` read anew at the start of every stretch; the waits and lateness follow from them.
 STATE = (
     "due_on",
@@ -47,26 +45,16 @@ def look_back(
     `features.samples.cancellation_samples`; sorted by start and line.
     """
     _note_outcomes(connection, facts)
-    prepare(connection, facts, facts.as_of, "backorder_lines")
+    prepare(connection, facts, moments[0] if moments else facts.as_of, "backorder_lines")
     times = "timestamp '1900-01-01' as look_at, timestamp '1900-01-01' as until_at"
-    connection.execute(f"create or replace table seen as select *, {times} from backorder_lines where false")
-    spans = list(pairwise([*moments, until]))
-    with ThreadPoolExecutor(LOOKS_AT_ONCE) as pool:
-        list(pool.map(lambda nth: _look(connection, facts, spans[nth::LOOKS_AT_ONCE]), range(LOOKS_AT_ONCE)))
-    # Whichever look was done first: equal facts give equal rows.
-    connection.execute("create or replace temp table looks as select * from seen order by look_at, order_line_id")
+    connection.execute(f"create or replace temp table looks as select *, {times} from backorder_lines where false")
+    for moment, end in pairwise([*moments, until]):
+        prepare(connection, facts, moment, "backorder_lines")
+        connection.execute(f"insert into looks select *, timestamp '{moment}', timestamp '{end}' from backorder_lines")
     _note_mornings(connection, facts, moments, until)
     for name, statement in (("line_mornings", _LINE_MORNINGS), ("states", _STATES), ("stretches", _STRETCHES)):
         connection.execute(f"create or replace temp table {name} as {statement}")
     return fetch(connection, _SAMPLES)
-
-
-def _look(connection: duckdb.DuckDBPyConnection, facts: Facts, spans: Sequence[tuple[datetime, datetime]]) -> None:
-    """Keep the waiting lines at the start of each span, in a session of its own with its own moment and tables."""
-    with connection.cursor() as own:
-        for moment, until in spans:
-            prepare(own, facts, moment, "backorder_lines")
-            own.execute(f"insert into seen select *, timestamp '{moment}', timestamp '{until}' from backorder_lines")
 
 
 def _note_outcomes(connection: duckdb.DuckDBPyConnection, facts: Facts) -> None:
@@ -126,18 +114,17 @@ where m.starts_at < l.until_at
 # One row per line and start: its state then, as told_dates.sql, known_lines.sql and backorder_lines.sql tell it.
 _STATES = """
 with told as (
-    select m.order_line_id, m.starts_at, t.promised_on, lag(t.promised_on) over told_so_far as before_on,
-           row_number() over told_so_far as nth,
-           row_number() over (partition by m.order_line_id, m.starts_at order by t.known_at desc, t.promised_on desc)
-               as nth_last
-    from line_mornings m join history_told_dates t on t.order_line_id = m.order_line_id and t.known_at <= m.starts_at
-    window told_so_far as (partition by m.order_line_id, m.starts_at order by t.known_at, t.promised_on)
+    select order_line_id, known_at, promised_on, row_number() over so_far as nth,
+           lag(promised_on) over so_far as before_on
+    from history_told_dates where order_line_id in (select order_line_id from line_mornings)
+    window so_far as (partition by order_line_id order by known_at, promised_on)
 ),
 dates as (
-    select order_line_id, starts_at, max(promised_on) filter (where nth = 1) as first_promised_on,
-           max(promised_on) filter (where nth_last = 1) as latest_promised_on,
-           count(*) filter (where promised_on > before_on) as n_later_dates
-    from told group by order_line_id, starts_at
+    select m.order_line_id, m.starts_at, arg_min(t.promised_on, t.nth) as first_promised_on,
+           arg_max(t.promised_on, t.nth) as latest_promised_on,
+           count(*) filter (where t.promised_on > t.before_on) as n_later_dates
+    from line_mornings m join told t on t.order_line_id = m.order_line_id and t.known_at <= m.starts_at
+    group by m.order_line_id, m.starts_at
 ),
 gone as (
     select m.order_line_id, m.starts_at, sum(e.quantity) filter (where e.kind = 'shipped') as shipped_quantity,
@@ -156,20 +143,25 @@ gone as (
        and (e.superseded_at is null or e.superseded_at > m.starts_at)
     group by m.order_line_id, m.starts_at
 ),
-lines as (
-    select m.*, coalesce(r.due_on, l.due_on) as due_on, l.promised_on as promised_with_order_on, l.quantity,
-           l.unit_price, p.unit_cost,
-           l.quantity - coalesce(g.shipped_quantity, 0.0) - coalesce(g.cancelled_quantity, 0.0)
-               - coalesce(g.firm_quantity, 0.0) as open_quantity,
-           coalesce(g.shipped_quantity, 0.0) as shipped_quantity
+-- Materialized: else every product is compared with every morning first.
+ordered as materialized (
+    select m.*, l.root_id, l.product_id, l.due_on as own_due_on, l.promised_on as promised_with_order_on, l.quantity,
+           l.unit_price
     from line_mornings m
     join history_order_lines l on l.order_line_id = m.order_line_id and l.known_at <= m.starts_at
          and (l.superseded_at is null or l.superseded_at > m.starts_at)
-    join history_products p on p.product_id = l.product_id and p.known_at <= m.starts_at
-         and (p.superseded_at is null or p.superseded_at > m.starts_at)
-    left join history_root_lines r on r.root_id = l.root_id and r.known_at <= m.starts_at
-         and (r.superseded_at is null or r.superseded_at > m.starts_at)
-    left join gone g on g.order_line_id = m.order_line_id and g.starts_at = m.starts_at
+),
+lines as (
+    select o.*, coalesce(r.due_on, o.own_due_on) as due_on, p.unit_cost,
+           o.quantity - coalesce(g.shipped_quantity, 0.0) - coalesce(g.cancelled_quantity, 0.0)
+               - coalesce(g.firm_quantity, 0.0) as open_quantity,
+           coalesce(g.shipped_quantity, 0.0) as shipped_quantity
+    from ordered o
+    join history_products p on p.product_id = o.product_id and p.known_at <= o.starts_at
+         and (p.superseded_at is null or p.superseded_at > o.starts_at)
+    left join history_root_lines r on r.root_id = o.root_id and r.known_at <= o.starts_at
+         and (r.superseded_at is null or r.superseded_at > o.starts_at)
+    left join gone g on g.order_line_id = o.order_line_id and g.starts_at = o.starts_at
 ),
 open_lines as (
     select * replace (case when open_quantity > 1e-9 * quantity and due_on <= last_due_on then open_quantity
