@@ -15,6 +15,7 @@ from models.inputs import Inputs
 
 N_THREADS = 1
 SAME_BYTES = {"deterministic": True, "force_row_wise": True, "num_threads": N_THREADS, "verbosity": -1}
+FORM = 2  # of model.json; a file of another form is of another version of this code, and is not read
 STOP_AFTER_ROUNDS = 30  # without improvement on the rows that validate
 
 
@@ -102,14 +103,28 @@ def raw_scores(booster: lgb.Booster, rows: TrainingRows, which: np.ndarray, n_ro
 def save_files(folder: Path, saved: Mapping[str, Any], booster: lgb.Booster | None) -> None:
     """Write model.json and, where there is one, booster.txt; the same model gives the same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(saved, sort_keys=True, indent=1, allow_nan=False) + "\n"
+    text = json.dumps({"form": FORM, **saved}, sort_keys=True, indent=1, allow_nan=False) + "\n"
     (folder / "model.json").write_text(text, encoding="utf-8")
     if booster is not None:
         (folder / "booster.txt").write_text(booster.model_to_string(), encoding="utf-8")
 
 
 def load_files(folder: Path) -> tuple[dict[str, Any], lgb.Booster | None]:
-    """Undo `save_files`."""
+    """Undo `save_files`.
+
+    Raises
+    ------
+    ValueError
+        If another version of this code wrote them.
+    """
+    if not is_readable(folder):
+        raise ValueError(f"{folder.name}: the model is of another version of backorder; train again")
     saved = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    del saved["form"]
     path = folder / "booster.txt"
     return saved, lgb.Booster(model_str=path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def is_readable(folder: Path) -> bool:
+    """Whether `load_files` can read what lies there."""
+    return bool(json.loads((folder / "model.json").read_text(encoding="utf-8")).get("form") == FORM)

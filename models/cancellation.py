@@ -31,7 +31,7 @@ from models.line_days import (
     matrix_on,
     wait_band,
 )
-from models.shipping import LEAST_STILL_OPEN, shipping_rates, still_open
+from models.shipping import LEAST_STILL_OPEN, classes_of, shipping_rates, still_open
 
 # Not here: stock (see above); credit_hold and contact_allowed (they change, so past values are unknown without
 # versions); months (a young history would take them for the trend).
@@ -47,7 +47,7 @@ NUMERIC = (
 TEXT = ("segment", "channel", "country", "category", "priority_class")
 
 ASSUMED_HAZARD_PER_DAY = 0.003  # assumed: 1 in 11 cancels within a month; one pseudo-event, so data soon outweigh it
-DEFAULT_ROUNDS = 80  # trees where the history is too short to choose by time
+USUAL_STRENGTH = 0.3  # of the ridge where the history is too short to choose by time
 ROUNDS_ON_ALL = 1.2  # the refit sees about half as many days again as the rows the number was chosen on
 SEASON_DAYS = 700  # looks must span two years before the day of the year can be told from a trend
 LINES_AT_ONCE = 10_000  # bounds memory: 10,000 lines x 90 bins x 40 inputs x 4 bytes = 144 MB
@@ -111,7 +111,9 @@ class CancellationModel:
         """Lines whose like were nearly always shipped within two weeks, so that their patience was never seen."""
         if not self.rates:
             return np.zeros(len(lines), dtype=bool)
-        return np.asarray(still_open(self.rates, lines) < LEAST_STILL_OPEN)
+        return np.asarray(
+            still_open(self.rates, classes_of(lines), as_numbers(lines["waited_days"])) < LEAST_STILL_OPEN
+        )
 
     def save(self, folder: Path) -> None:
         """Write model.json and booster.txt."""
@@ -197,9 +199,10 @@ def _fitted(
     rows: TrainingRows, data: lgb.Dataset, params: dict[str, Any], choice: Choice | None, model: CancellationModel
 ) -> CancellationModel:
     """Refit the chosen form on all rows."""
-    if choice is None:  # too short a history to judge by time: trees of a usual number
-        choice = Choice(1.0, round(DEFAULT_ROUNDS / ROUNDS_ON_ALL), 1.0, 1.0, (), {})
-    if choice.log_losses and choice.log_losses["by_wait"] <= min(choice.log_losses.values()):
+    if choice is None:  # too short a history to judge by time
+        choice = Choice(boosted_share=0.0, n_rounds=0, strength=USUAL_STRENGTH)
+    losses = choice.log_losses
+    if rows.target.all() or (losses and losses["by_wait"] <= min(losses.values())):
         why = f"{model.facts['n_cancelled']:.0f} customer cancellations tell lines apart by their wait alone"
         return replace(model, why=why, inputs=None, most={})
     n_rounds = round(ROUNDS_ON_ALL * choice.n_rounds)
@@ -210,9 +213,11 @@ def _fitted(
     figures = {f"log_loss_later_{name}": loss for name, loss in choice.log_losses.items()}
     facts = model.facts | figures | ({"n_rounds": n_rounds} if booster else {})
     why = f"{model.facts['n_cancelled']:.0f} customer cancellations: {_WORDS[kind].format(n=n_rounds, share=share)}"
-    mixed = {"line": line, "booster": booster, "boosted_share": share}
-    later = {"slope": choice.slope, "corrections": choice.corrections}
-    return replace(model, kind=kind, why=why, facts=facts, **mixed, **later)
+    fitted = replace(model, kind=kind, why=why, facts=facts, line=line, booster=booster, boosted_share=share)
+    if choice.later is None:
+        return fitted
+    corrections = choice.later.corrections(rows, lambda values: _log_odds(fitted, values))
+    return replace(fitted, slope=choice.later.slope, corrections=corrections)
 
 
 def _lined(rows: TrainingRows, strength: float) -> ridge.Ridge:
@@ -261,7 +266,8 @@ def hazards(model: CancellationModel, lines: pd.DataFrame, sample: np.ndarray, d
     ----------
     sample, day : places of the lines, and days, of one length
     """
-    band = wait_band(as_numbers(lines["waited_days"])[sample] + day - 1)
+    waited = as_numbers(lines["waited_days"])[sample] + day - 1
+    band = wait_band(waited)
     pooled = np.array(model.pooled)[band]
     if model.inputs is None:
         return pooled
@@ -269,8 +275,7 @@ def hazards(model: CancellationModel, lines: pd.DataFrame, sample: np.ndarray, d
     # Patience is learned at the customer, and from lines that waited: where nobody is named, or nobody waited, only
     # the pooled hazard is honest.
     # Asked for the wait of each day: a line that gets where others did wait has the hazard of those then.
-    then = lines[[name for name in ("priority_class",) if name in lines]].iloc[sample]
-    unknown = model.few_waited(then.assign(waited_days=as_numbers(lines["waited_days"])[sample] + day - 1))
+    unknown = still_open(model.rates, classes_of(lines)[sample], waited) < LEAST_STILL_OPEN
     if "customer_id" in lines.columns:
         unknown = unknown | lines["customer_id"].isna().to_numpy()[sample]
     return np.where(unknown, pooled, chance)
@@ -282,15 +287,21 @@ def _chance(
     inputs = model.inputs
     assert inputs is not None
     values = matrix_on(inputs, inputs.matrix(with_season(lines)), sample, day, model.most)
-    odds = np.zeros(len(values))
-    if model.booster is not None:
-        odds += model.boosted_share * predict_rows(model.booster, inputs, values, raw_score=True)
-    if model.line is not None:
-        odds += (1 - model.boosted_share) * model.line.log_odds(inputs, values)
-    odds *= model.slope
+    odds = model.slope * _log_odds(model, values)
     if model.corrections:
         odds += np.array(model.corrections)[band]
-    return 1 / (1 + np.exp(-np.clip(odds, -30, MOST_LOG_ODDS)))
+    return np.asarray(1 / (1 + np.exp(-np.clip(odds, -30, MOST_LOG_ODDS))))
+
+
+def _log_odds(model: CancellationModel, values: np.ndarray) -> np.ndarray:
+    """Log-odds of the mixture, before slope and corrections."""
+    assert model.inputs is not None
+    odds = np.zeros(len(values))
+    if model.booster is not None:
+        odds += model.boosted_share * predict_rows(model.booster, model.inputs, values, raw_score=True)
+    if model.line is not None:
+        odds += (1 - model.boosted_share) * model.line.log_odds(model.inputs, values)
+    return odds
 
 
 def p_cancel(curves: np.ndarray, within_days: int = 14) -> np.ndarray:

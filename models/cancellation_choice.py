@@ -7,8 +7,8 @@ band was off.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import lightgbm as lgb
@@ -43,17 +43,50 @@ class Choice:
     boosted_share : of the trees in the log-odds, the rest is the ridge; 0 without trees, 1 without ridge
     n_rounds : trees
     strength : of the ridge
-    slope : that the log-odds are multiplied by, from what later days showed; below 1 the forms were too sure
-    corrections : log-odds added then in each of `WAIT_BANDS_DAYS`
+    later : what the later days showed of the mixture; None where none judged
     log_losses : per line-day of each form that was tried, on the same later days
     """
 
     boosted_share: float
     n_rounds: int
     strength: float
+    later: Later | None = None
+    log_losses: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Later:
+    """Predictions of the chosen mixture on later days, and what is to be put right by them.
+
+    Parameters
+    ----------
+    slope : that log-odds are to be multiplied by; below 1 the mixture was too sure
+    level : log-odds to add then to expect as much as before
+    origins : where learning ended and judging began
+    log_odds, band, customer : of the judged rows, one origin's after the other
+    """
+
     slope: float
-    corrections: tuple[float, ...]
-    log_losses: Mapping[str, float]
+    level: float
+    origins: Sequence[Origin]
+    log_odds: np.ndarray
+    band: np.ndarray
+    customer: np.ndarray
+
+    def corrections(self, rows: TrainingRows, refit: Callable[[np.ndarray], np.ndarray]) -> tuple[float, ...]:
+        """Log-odds to add, after the slope, in each of `WAIT_BANDS_DAYS` to a refit on all rows.
+
+        What was off later is partly drift, and the refit has seen the later days: by as much as it expects too much of
+        the days before an origin, it has followed. That part is taken off, else drift would be put right twice.
+        """
+        followed, expected = [], _chance(refit(rows.values)) * rows.weight
+        for origin in self.origins:
+            seen = (rows.target * rows.weight)[origin.trains].sum()
+            followed.append(np.full(len(origin.judges), np.log(expected[origin.trains].sum() / max(seen, 1e-12))))
+        judged = np.concatenate([origin.judges for origin in self.origins])
+        event, weight = rows.target[judged], rows.weight[judged]
+        chance = _chance(self.level + self.slope * self.log_odds + np.concatenate(followed))
+        return tuple((self.level + _corrections(chance, event, weight, self.band, self.customer)).tolist())
 
 
 @dataclass(frozen=True)
@@ -88,11 +121,10 @@ def choose(
     waited = as_numbers(samples["waited_days"])[days.sample[judged]] + days.day[judged] - 1
     slope = _slope(mixtures[best], event, weight, customer)
     level = _level_kept(mixtures[best], slope, weight)
-    chance = _chance(level + slope * mixtures[best])
-    corrections = level + _corrections(chance, event, weight, wait_band(waited), customer)
+    later = Later(slope, level, origins, mixtures[best], wait_band(waited), customer)
     by_wait = float(np.average(_by_wait_losses(samples, days, origins), weights=weight))
     tried = {"boosted": losses[1.0], "ridge": losses[0.0], "mixed": losses[best], "by_wait": by_wait}
-    return Choice(best, n_rounds, strength, slope, tuple(corrections.tolist()), tried)
+    return Choice(best, n_rounds, strength, later, tried)
 
 
 def _surely_best(losses: Mapping[float, np.ndarray], customer: np.ndarray) -> float:
@@ -206,13 +238,11 @@ def _corrections(
 
 
 def _log_ratio(observed: np.ndarray, expected: np.ndarray, customer: np.ndarray) -> tuple[float, float]:
-    """Logarithm of the sums' ratio and its error, customers as units; without an event the error is infinite."""
-    seen, thought = observed.sum(), expected.sum()
-    if seen <= 0 or thought <= 0:
-        return 0.0, float("inf")
+    """Logarithm of the sums' ratio and its error, customers as units; half an event more each lets a 0 speak."""
+    seen, thought = observed.sum() + 0.5, expected.sum() + 0.5
     ratio = seen / thought
     off = np.bincount(customer, observed - ratio * expected)
-    return float(np.log(ratio)), float(np.sqrt((off**2).sum()) / seen)
+    return float(np.log(ratio)), float(np.sqrt((off**2).sum() + 0.5) / min(seen, thought))
 
 
 def _trust(error: float, usual: float) -> float:

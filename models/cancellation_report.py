@@ -26,10 +26,11 @@ from models.cancellation import (
     params_of,
     survival,
 )
-from models.cancellation_horizons import HORIZONS_DAYS, horizon_scores
+from models.cancellation_horizons import HORIZONS_DAYS, followed, horizon_scores
 from models.inputs import as_numbers
 from models.line_days import WAIT_BANDS_DAYS, as_seen_on, customers_of, event_shares, line_days, open_on, wait_band
 from models.report import Report, calibration_plot, curves_plot, gain_plot, hazard_plot, importance_plot, ratio_plot
+from models.shipping import fit_censoring
 
 SNAPSHOT_SHARES = (0.5, 0.65, 0.8)  # of the cancellations that lie before each snapshot
 GAP_DAYS = max(HORIZONS_DAYS)
@@ -76,12 +77,13 @@ def evaluate(
         past = as_seen_on(ordered, day - pd.Timedelta(days=GAP_DAYS))
         model = fit(past, seed, numeric, text)
         parts.append(_judged(ordered, model, day, until, seed))
-        horizons.append(horizon_scores(ordered, model, past, day, seed, numeric, text))
+        horizons.append(followed(ordered, model, fit_censoring(past, seed, numeric, text), day, until))
         models.append(model)
     judged = Judged.together(parts)
-    metrics = _compared(judged, seed) | _of_level(judged, seed) | judging.mean_of(horizons)
-    metrics |= _joint(models[-1])
-    refused = refusals(judged, seed)
+    metrics = _compared(judged, seed) | _of_level(judged, seed) | _joint(models[-1])
+    metrics |= horizon_scores([lines for lines in horizons if len(lines)], seed)
+    n_learned = float(np.mean([model.facts["n_cancelled"] for model in models]))
+    refused = refusals(judged, n_learned, seed)
     return Report(
         params_of(models[-1]),
         judging.finite(metrics),
@@ -91,23 +93,30 @@ def evaluate(
     )
 
 
-def refusals(judged: Judged, seed: int) -> tuple[str, ...]:
-    """Say where observed over expected is off by more than chance and more than the queue can bear."""
-    reasons = [_refusal(judged, np.ones(len(judged.event), bool), MOST_OFF, "on later days", seed)]
+def refusals(judged: Judged, n_learned: float, seed: int) -> tuple[str, ...]:
+    """Say where observed over expected is off by more than chance and more than the queue can bear.
+
+    Parameters
+    ----------
+    n_learned : cancellations that the judged models learned from: their own chance is part of the error
+    """
+    # Few to learn from add as much as few to judge by: errors widen by the root of 1 + judged / learned.
+    errors = ERRORS_OFF * np.sqrt(1 + (judged.event > 0).sum() / max(n_learned, 1))
+    reasons = [_refusal(judged, np.ones(len(judged.event), bool), MOST_OFF, errors, "on later days", seed)]
     band = wait_band(judged.waited)
     for place, name in enumerate(_band_names()):
         of_band = band == place
         if (judged.event * judged.weight)[of_band].sum() >= ENOUGH_IN_BAND:
-            reasons.append(_refusal(judged, of_band, MOST_OFF_IN_BAND, f"for waits of {name} days", seed))
+            reasons.append(_refusal(judged, of_band, MOST_OFF_IN_BAND, errors, f"for waits of {name} days", seed))
     return tuple(reason for reason in reasons if reason)
 
 
-def _refusal(judged: Judged, which: np.ndarray, most: float, where: str, seed: int) -> str | None:
+def _refusal(judged: Judged, which: np.ndarray, most: float, errors: float, where: str, seed: int) -> str | None:
     observed, expected = _observed_expected(judged, which)
     ratio, error = judging.ratio_and_error(observed, expected, judged.customer[which], seed)
     # Of few cancellations or none a resample varies less than so small a count does: at least as Poisson's.
     error = max(error, 1 / np.sqrt(max(expected.sum(), 1e-9)))
-    if not abs(ratio - 1) > max(most, ERRORS_OFF * error):
+    if not abs(ratio - 1) > max(most, errors * error):
         return None
     # Seen from the prediction: twice as many cancelled as predicted is 50 % too low.
     return f"{abs(1 / max(ratio, 1e-9) - 1):.0%} too {'low' if ratio > 1 else 'high'} {where}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
@@ -128,16 +128,6 @@ def ratio_and_error(top: np.ndarray, bottom: np.ndarray, group: np.ndarray, seed
     drawn = _draws(n_groups, seed) @ sums
     drawn = drawn[drawn[:, 1] > 0]
     return float(top.sum() / max(bottom.sum(), 1e-12)), float((drawn[:, 0] / drawn[:, 1]).std())
-
-
-def mean_of(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Mean of each figure over those that have it.
-
-    >>> mean_of([{"auc": 0.6}, {"auc": 0.8, "brier": 0.1}])
-    {'auc': 0.7, 'brier': 0.1}
-    """
-    names = sorted({name for one in figures for name in one})
-    return {name: float(np.mean([one[name] for one in figures if name in one])) for name in names}
 
 
 def resampled(figures: Callable[[np.ndarray], Mapping[str, float]], n_rows: int, seed: int) -> dict[str, float]:

@@ -17,12 +17,13 @@ import pandas as pd
 
 from models.boosting import TrainingRows, boost, predict_rows
 from models.inputs import Inputs, as_numbers, learn_inputs
-from models.line_days import WAIT_BANDS_DAYS, line_days, matrix_on, wait_band
+from models.line_days import line_days, matrix_on
 
 OUR_ACTS = ("shipment", "seller", "change")
 SUPPORT_DAYS = 14
 LEAST_STILL_OPEN = 0.05  # below this share the pooled hazard answers
-PSEUDO_ENDS = 5.0  # ends at the band's rate that each class is shrunk by
+N_DAYS = 61  # days of waiting that are told apart; the last stands for all later ones
+PSEUDO_ENDS = 2.0  # ends at the rate of all that each class and day is shrunk by
 NO_CLASS = ""
 # Shallow and short: it corrects weights and ranks nobody, so its cost counts more than its last digit.
 PARAMS: dict[str, Any] = {"objective": "binary", "learning_rate": 0.2, "num_leaves": 8, "min_data_in_leaf": 100}
@@ -66,50 +67,67 @@ def fit_censoring(samples: pd.DataFrame, seed: int, numeric: Sequence[str], text
 
 
 def shipping_rates(samples: pd.DataFrame) -> dict[str, tuple[float, ...]]:
-    """Ends by our own acts per day, by class and band of `WAIT_BANDS_DAYS`; `NO_CLASS` holds those of all classes.
+    """Chance per day of an end by our own acts, by class and day of waiting; `NO_CLASS` holds those of all classes.
 
-    A class leans on all classes of its band, so that three lines of a class prove nothing, and a band on all bands.
+    By single days, the last for all later ones, as a class is no even mixture: the quick ones go first, and what is
+    left then is slow. A class leans on all classes of its day, so that three lines of a class prove nothing, and a day
+    on all days.
     """
-    ends, days = _by_class_and_band(samples)
-    overall = (ends.to_numpy().sum() + 1) / (days.to_numpy().sum() + SUPPORT_DAYS)
-    by_band = (ends.sum(axis=0) + PSEUDO_ENDS) / (days.sum(axis=0) + PSEUDO_ENDS / overall)
-    rates = {name: (ends.loc[name] + PSEUDO_ENDS) / (days.loc[name] + PSEUDO_ENDS / by_band) for name in ends.index}
-    return {NO_CLASS: tuple(by_band.tolist())} | {
-        str(name): tuple(rate.tolist()) for name, rate in rates.items() if name != NO_CLASS
-    }
+    names = classes_of(samples)
+    counted = {name: _by_day(samples[names == name]) for name in sorted(set(names))}
+    ends, days = (np.sum([pair[place] for pair in counted.values()] or [np.zeros(N_DAYS)], axis=0) for place in (0, 1))
+    overall = (ends.sum() + 1) / (days.sum() + SUPPORT_DAYS)
+    of_all = (ends + PSEUDO_ENDS) / (days + PSEUDO_ENDS / overall)
+    rates = {NO_CLASS: of_all}
+    for name, (own_ends, own_days) in counted.items():
+        if name != NO_CLASS:
+            rates[name] = (own_ends + PSEUDO_ENDS) / (own_days + PSEUDO_ENDS / of_all)
+    return {name: tuple(np.minimum(rate, 1.0).tolist()) for name, rate in rates.items()}
 
 
-def still_open(rates: dict[str, tuple[float, ...]], lines: pd.DataFrame, n_days: int = SUPPORT_DAYS) -> np.ndarray:
-    """Chance that each line would still be in the queue after so many days, as lines of its class and wait were.
+def still_open(
+    rates: dict[str, tuple[float, ...]], classes: np.ndarray, waited_days: np.ndarray, n_days: int = SUPPORT_DAYS
+) -> np.ndarray:
+    """Chance that lines would still be in the queue after so many days, as those of their class and wait were.
 
-    >>> lines = pd.DataFrame({"waited_days": [0.0], "priority_class": [1.0]})
-    >>> still_open({"": (0.1,) * 5, "1.0": (0.5,) * 5}, lines, n_days=2).round(3).tolist()
-    [0.368]
+    Parameters
+    ----------
+    classes, waited_days : of each line, (n_lines,); `classes_of` gives the former
+
+    A line of class 1 that has waited 0 days, of which half ship on the first day and one in ten on each later one:
+
+    >>> still_open({"": (0.1, 0.1), "1.0": (0.5, 0.1)}, np.array(["1.0"]), np.zeros(1), n_days=2).round(3).tolist()
+    [0.45]
     """
-    code, names = pd.factorize(_classes(lines))
-    table = np.array([rates.get(name, rates[NO_CLASS]) for name in names]).reshape(len(names), len(WAIT_BANDS_DAYS))
-    waited = as_numbers(lines["waited_days"])
-    passed = np.zeros(len(lines))
+    code, names = pd.factorize(classes)
+    table = np.array([rates.get(name, rates[NO_CLASS]) for name in names]).reshape(len(names), len(rates[NO_CLASS]))
+    kept = np.log1p(-np.minimum(table, 1 - 1e-9))
+    passed = np.zeros(len(classes))
     for day in range(n_days):
-        passed += table[code, wait_band(waited + day)]
-    return np.exp(-passed)
+        passed += kept[code, np.clip(waited_days + day, 0, table.shape[1] - 1).astype(int)]
+    return np.asarray(np.exp(passed))
 
 
-def _by_class_and_band(samples: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Ends by our own acts, and days at risk, one row per class and one column per band."""
+def _by_day(samples: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Ends by our own acts, and lines at risk, on each day of waiting; shapes (N_DAYS,).
+
+    A line that ends on a day was at risk on it; one that is no longer watched counts for the part that was.
+    """
     waited, at_risk = as_numbers(samples["waited_days"]), as_numbers(samples["at_risk_days"])
-    starts = np.array(WAIT_BANDS_DAYS, dtype=float)
-    stops = np.append(starts[1:], np.inf)
-    until = waited + at_risk
-    days = np.clip(np.minimum(until[:, None], stops) - np.maximum(waited[:, None], starts), 0, None)
-    ended = samples["ended_by"].isin(OUR_ACTS).to_numpy(dtype=float)
-    ends = np.zeros_like(days)
-    ends[np.arange(len(samples)), wait_band(until)] = ended
-    names = _classes(samples)
-    return pd.DataFrame(ends).groupby(names).sum(), pd.DataFrame(days).groupby(names).sum()
+    is_ours = samples["ended_by"].isin(OUR_ACTS).to_numpy(dtype=bool)
+    until = np.where(is_ours, np.floor(waited + at_risk) + 1, waited + at_risk)
+    last = np.clip(np.floor(until), 0, N_DAYS - 1).astype(int)
+    first = np.clip(waited, 0, N_DAYS - 1).astype(int)
+    begun, left = np.bincount(first, minlength=N_DAYS), np.bincount(last, minlength=N_DAYS)
+    days = np.cumsum(begun - left).astype(float) + np.bincount(last, until - np.floor(until), minlength=N_DAYS)
+    # All later days are one: what was spent beyond its beginning counts there.
+    days[-1] = np.clip(until - np.maximum(waited, N_DAYS - 1), 0, None).sum()
+    ended_on = np.clip(np.floor(waited + at_risk), 0, N_DAYS - 1).astype(int)
+    return np.bincount(ended_on[is_ours], minlength=N_DAYS).astype(float), days
 
 
-def _classes(lines: pd.DataFrame) -> np.ndarray:
+def classes_of(lines: pd.DataFrame) -> np.ndarray:
+    """Name of each line's priority class, `NO_CLASS` without one."""
     if "priority_class" not in lines:
         return np.full(len(lines), NO_CLASS, dtype=object)
     code, values = pd.factorize(lines["priority_class"])  # -1, the last name, where there is none

@@ -23,6 +23,7 @@ from erp.settings import Site
 from erp.source import Source, open_folder
 from features.feature_tables import read_features, write_features_now
 from features.samples import account_samples, cancellation_samples
+from models.boosting import is_readable
 from models.champions import QUESTIONS, load, predict, refused_in, save
 from pipelines.tracking import Trained, read_report, track_scoring, track_training
 
@@ -88,8 +89,17 @@ def features_of(run: Run, facts: Facts) -> dict[str, pd.DataFrame]:
 
 def champions(ledger: Ledger, as_of: datetime) -> dict[str, ModelVersion]:
     """The models that serve T by the ledger; empty if any is missing."""
-    found = {name: ledger.champion(name, as_of) for name in QUESTIONS}
+    found = {name: _champion(ledger, name, as_of) for name in QUESTIONS}
     return {name: version for name, version in found.items() if version} if all(found.values()) else {}
+
+
+def _champion(ledger: Ledger, name: str, as_of: datetime) -> ModelVersion | None:
+    """The version that serves T, unless another version of this code wrote it: then it serves no more."""
+    version = ledger.champion(name, as_of)
+    if version and not is_readable(version.folder):
+        _log.warning("%s of %s is of another version of backorder: it serves no more", name, version.trained_as_of)
+        return None
+    return version
 
 
 def serving(run: Run) -> dict[str, ModelVersion]:
@@ -143,7 +153,7 @@ def _admitted(run: Run, trained: Mapping[str, Trained]) -> dict[str, Trained]:
     for name, each in trained.items():
         if not each.refused:
             continue
-        why, serves = ", ".join(each.refused), run.ledger.champion(name, run.as_of)
+        why, serves = ", ".join(each.refused), _champion(run.ledger, name, run.as_of)
         if serves is None or refused_in(serves.folder):
             _log.warning("%s is refused (%s), but none that passed is there: it serves, marked on every row", name, why)
         else:

@@ -10,6 +10,7 @@ import mlflow
 import pytest
 
 from erp.ledger import Ledger
+from models import boosting
 from models.champions import QUESTIONS
 from models.report import Report
 from pipelines import steps
@@ -156,6 +157,18 @@ def test_the_refusal_belongs_to_the_version_and_so_to_the_run_id(site, refuse, t
 
 
 @pytest.mark.usefixtures("tracked")
+def test_models_of_another_version_serve_no_more_and_the_next_run_trains_new_ones(site, refuse, monkeypatch, caplog):
+    refuse()
+    train(site, TINY_T)
+    old = {name: version.version_hash for name, version in serving(site, TINY_T).items()}
+    monkeypatch.setattr(boosting, "FORM", boosting.FORM + 1)
+    assert serving(site, LATER) == {}
+    assert "is of another version of backorder" in caplog.text
+    morning(site, LATER)
+    assert {name: version.version_hash for name, version in serving(site, LATER).items()}.keys() == old.keys()
+    assert all(boosting.is_readable(version.folder) for version in serving(site, LATER).values())
+
+
 def test_mlflow_shows_the_refusal_and_keeps_its_champion(site, refuse):
     refuse()
     train(site, TINY_T)
