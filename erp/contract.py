@@ -381,6 +381,6 @@ SWITCHES_OFF: Mapping[str, str] = MappingProxyType(
         "order_lines.requested_on": "every line is due on the day it was ordered",
         "order_lines.may_split": "every line ships whole",
         "order_lines.list_price": "discounts are taken against the product's list price",
-        "cancellations.cancelled_by": "every cancellation is taken as the customer's own",
+        "cancellations.cancelled_by": "a cancellation is the customer's own unless other signs speak against it",
     }
 )

@@ -3,9 +3,20 @@ from __future__ import annotations
 import sys
 
 import numpy as np
+import pytest
 from matplotlib.figure import Figure
 
-from models.report import Report, by_band, calibration_plot, gain_curve, gain_plot, hazard_plot, importance_plot
+from models.report import (
+    Report,
+    by_band,
+    calibration_plot,
+    curves_plot,
+    gain_curve,
+    gain_plot,
+    hazard_plot,
+    importance_plot,
+    ratio_plot,
+)
 
 
 def test_plots_are_figures_that_can_be_saved(tmp_path):
@@ -15,6 +26,8 @@ def test_plots_are_figures_that_can_be_saved(tmp_path):
         "gain": gain_plot(numbers, numbers, "title"),
         "importance": importance_plot(["a", "b"], [1, 3], "title"),
         "hazard": hazard_plot(100 * numbers - 50, numbers, numbers, np.ones(100)),
+        "ratio": ratio_plot(["0-6", "7-13"], [(3.0, 2.5), (0.0, 0.0)], "title"),
+        "curves": curves_plot(np.array([[1.0, 0.9], [1.0, 0.5]]), ["one", "two"], "title"),
     }
     for name, figure in Report(figures=figures).figures.items():
         assert isinstance(figure, Figure)
@@ -32,6 +45,35 @@ def test_the_gain_curve_of_a_perfect_order_is_never_below_another():
     best, other = gain_curve(outcome, outcome)[1], gain_curve([1, 2, 3, 4], outcome)[1]
     assert (best >= other).all()
     assert best[-1] == other[-1] == 1
+
+
+def test_a_row_of_weight_two_bends_the_gain_curve_and_the_bands_like_two_rows():
+    predicted, outcome, weight = np.array([3.0, 2.0, 1.0]), np.array([1.0, 4.0, 0.0]), np.array([2.0, 1.0, 1.0])
+    rows, found = gain_curve(predicted, outcome, weight)
+    assert rows.tolist() == [0, 0.5, 0.75, 1]
+    assert found.tolist() == pytest.approx([0, 2 / 6, 1, 1])
+    assert by_band(predicted, outcome, 2, weight)[1].tolist() == [2.0, 1.0]
+
+
+def test_observed_over_expected_is_drawn_with_two_poisson_errors():
+    (axes,) = ratio_plot(["0-6", "7-13"], [(100.0, 80.0), (4.0, 8.0)], "title").axes
+    (bars,) = axes.containers
+    assert bars.lines[0].get_ydata().tolist() == [1.25, 0.5]
+    low, high = (np.array([segment[place, 1] for segment in bars.lines[2][0].get_segments()]) for place in (0, 1))
+    assert (high - low).tolist() == pytest.approx([2 * 2 * 10 / 80, 2 * 2 * 2 / 8])
+
+
+def test_the_hazard_by_lateness_is_the_weighted_mean_of_each_week():
+    late, event, weight = (
+        np.array([0.0, 6.0, 7.0, np.nan]),
+        np.array([1.0, 0.0, 1.0, 1.0]),
+        np.array([1.0, 3.0, 2.0, 9.0]),
+    )
+    (axes,) = hazard_plot(late, event / 2, event, weight).axes
+    predicted, observed = axes.lines
+    assert predicted.get_xdata().tolist() == [3.5, 10.5]
+    assert observed.get_ydata().tolist() == [0.25, 1.0]
+    assert predicted.get_ydata().tolist() == [0.125, 0.5]
 
 
 def test_bands_keep_the_mean_of_all_rows():
