@@ -124,8 +124,8 @@ def test_a_line_whose_stretch_began_before_the_snapshot_is_one_of_its_lines(watc
 
 @pytest.mark.parametrize("said", [0.0, 0.5, 2.0])
 def test_where_every_cancellation_takes_half_the_brier_score_is_least_for_the_share_that_goes(watch, said):
-    lines = pd.DataFrame({"waited_days": 0.0, "cutoff_on": DAY, "order_line_id": np.arange(8000).astype(str)})
-    halved = watch(lines, np.full((8000, 30), 0.1), 0.0, 7)
+    lines = pd.DataFrame({"waited_days": 0.0, "cutoff_on": DAY, "order_line_id": np.arange(4000).astype(str)})
+    halved = watch(lines, np.full((4000, 30), 0.1), 0.0, 7)
     halved["cancelled_share"] /= 2
     # Of those that cancelled within a week the other half waits on to the end.
     rest = halved[halved["ended_by"] == "customer"].assign(ended_by=None, cancelled_share=0.0)
@@ -137,7 +137,7 @@ def test_where_every_cancellation_takes_half_the_brier_score_is_least_for_the_sh
     assert true["brier_7d"] < other["brier_7d"]
     # Units go or stay: of a share g that goes, p costs g (1 - p)^2 + (1 - g) p^2.
     for scores, p in ((true, gone), (other, said * gone)):
-        assert scores["brier_7d"] == pytest.approx(gone * (1 - p) ** 2 + (1 - gone) * p**2, rel=0.04)
+        assert scores["brier_7d"] == pytest.approx(gone * (1 - p) ** 2 + (1 - gone) * p**2, rel=0.06)
     assert true["auc_7d"] == 0.5
 
 
@@ -147,7 +147,7 @@ def _constant(gone_in_a_week: float) -> CancellationModel:
 
 def test_lines_are_followed_from_looks_two_weeks_apart_and_a_look_watched_for_less_than_a_horizon_says_nothing(watch):
     # New lines every week for nine; watching ends for all on day 70. Of the last look's lines those who cancel at once
-    # are known and those who stay are not: with them the share gone within 30 days would be too high by a quarter.
+    # are known and those who stay are not: with them the share gone within 30 days would be a quarter too high.
     draw, n_lines = np.random.default_rng(8), 12_000
     frame = pd.DataFrame({"waited_days": 0.0, "order_line_id": np.arange(n_lines).astype(str)})
     frame["cutoff_on"] = DAY + pd.to_timedelta(draw.integers(0, 9, n_lines) * 7, unit="D")
