@@ -15,6 +15,7 @@ from typing import Any
 import lightgbm as lgb
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from models import ridge
 from models.boosting import TrainingRows, boost, load_files, predict_rows, save_files
@@ -46,7 +47,6 @@ NUMERIC = (
 )  # fmt: skip
 TEXT = ("segment", "channel", "country", "category", "priority_class")
 
-ASSUMED_HAZARD_PER_DAY = 0.003  # assumed: 1 in 11 cancels within a month; one pseudo-event, so data soon outweigh it
 USUAL_STRENGTH = 0.3  # of the ridge where the history is too short to choose by time
 ROUNDS_ON_ALL = 1.2  # the refit sees about half as many days again as the rows the number was chosen on
 SEASON_DAYS = 700  # looks must span two years before the day of the year can be told from a trend
@@ -136,6 +136,7 @@ class CancellationModel:
         return cls(**saved | {"joint": JointCancellation(**saved["joint"]), "booster": booster})
 
 
+@threadpool_limits.wrap(limits=1)  # sums of more threads differ in their last digits, and the matrices are small
 def fit(
     samples: pd.DataFrame, seed: int = 0, numeric: Sequence[str] = NUMERIC, text: Sequence[str] = TEXT
 ) -> CancellationModel:
@@ -150,7 +151,7 @@ def fit(
     n_cancelled = int((event_shares(ordered) > 0).sum())
     facts = {"n_stretches": len(ordered), "n_cancelled": n_cancelled, "n_line_days": float(days.weight.sum())}
     band = wait_band(as_numbers(ordered["waited_days"])[days.sample] + days.day - 1)
-    pooled = tuple(banded_hazard(band, days.event, days.weight, ASSUMED_HAZARD_PER_DAY).tolist())
+    pooled = tuple(banded_hazard(band, days.event, days.weight).tolist())
     known = {"rates": shipping_rates(ordered), "joint": joint_cancellation(ordered), "facts": facts}
     if n_cancelled == 0:
         why = f"no customer cancellation in {facts['n_line_days']:.0f} line-days: the hazard is assumed"
@@ -202,17 +203,18 @@ def _fitted(
     if choice is None:  # too short a history to judge by time
         choice = Choice(boosted_share=0.0, n_rounds=0, strength=USUAL_STRENGTH)
     losses = choice.log_losses
-    if rows.target.all() or (losses and losses["by_wait"] <= min(losses.values())):
+    facts = model.facts | {f"log_loss_later_{name}": loss for name, loss in losses.items()}
+    if rows.target.all() or (losses and losses["by_wait"] <= losses["chosen"]):
         why = f"{model.facts['n_cancelled']:.0f} customer cancellations tell lines apart by their wait alone"
-        return replace(model, why=why, inputs=None, most={})
+        return replace(model, why=why, facts=facts, inputs=None, most={})
     n_rounds = round(ROUNDS_ON_ALL * choice.n_rounds)
     share = choice.boosted_share
     booster = boost(data, params, n_rounds) if share > 0 else None
     line = _lined(rows, choice.strength) if share < 1 else None
     kind = "boosted" if line is None else "ridge" if booster is None else "mixed"
-    figures = {f"log_loss_later_{name}": loss for name, loss in choice.log_losses.items()}
-    facts = model.facts | figures | ({"n_rounds": n_rounds} if booster else {})
-    why = f"{model.facts['n_cancelled']:.0f} customer cancellations: {_WORDS[kind].format(n=n_rounds, share=share)}"
+    facts |= {"n_rounds": n_rounds} if booster else {}
+    words = _WORDS[kind].format(n=n_rounds, percent=100 * share)
+    why = f"{facts['n_cancelled']:.0f} customer cancellations: {words}"
     fitted = replace(model, kind=kind, why=why, facts=facts, line=line, booster=booster, boosted_share=share)
     if choice.later is None:
         return fitted
@@ -228,7 +230,7 @@ def _lined(rows: TrainingRows, strength: float) -> ridge.Ridge:
 _WORDS = {
     "boosted": "{n} boosted trees",
     "ridge": "a ridge logit predicted later days best",
-    "mixed": "a mixture of {n} boosted trees ({share:.0%}) and a ridge logit predicted later days best",
+    "mixed": "a mixture of {n} boosted trees ({percent:.0f} %) and a ridge logit predicted later days best",
 }
 
 

@@ -26,6 +26,8 @@ ORIGIN_SHARES = (0.4, 0.6, 0.8)  # of the cancellations that lie before each ori
 ENOUGH_FOR_ONE = 3000  # cancellations from which on one origin judges as surely as three by a hundred
 ONE_ORIGIN_SHARE = (0.7,)
 MOST_ROUNDS = 400
+ASSUMED_HAZARD_PER_DAY = 0.003  # assumed: 1 in 11 cancels within a month; one pseudo-event, so data soon outweigh it
+PSEUDO_EVENTS = 5.0  # cancellations at the overall rate that each wait band is shrunk by
 STRENGTHS = (0.03, 0.3, 3.0)  # of the ridge; prior variances of a standardised term's weight
 BOOSTED_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the trees in the mixture's log-odds
 USUAL_SHARE = 0.5  # kept unless another is surely better: half and half is seldom far from the best
@@ -123,7 +125,7 @@ def choose(
     level = _level_kept(mixtures[best], slope, weight)
     later = Later(slope, level, origins, mixtures[best], wait_band(waited), customer)
     by_wait = float(np.average(_by_wait_losses(samples, days, origins), weights=weight))
-    tried = {"boosted": losses[1.0], "ridge": losses[0.0], "mixed": losses[best], "by_wait": by_wait}
+    tried = {"boosted": losses[1.0], "ridge": losses[0.0], "chosen": losses[best], "by_wait": by_wait}
     return Choice(best, n_rounds, strength, later, tried)
 
 
@@ -195,14 +197,12 @@ def _by_wait_losses(samples: pd.DataFrame, days: LineDays, origins: list[Origin]
     return np.concatenate(losses)
 
 
-def banded_hazard(
-    band: np.ndarray, event: np.ndarray, weight: np.ndarray, assumed: float = 0.003, pseudo_events: float = 5.0
-) -> np.ndarray:
+def banded_hazard(band: np.ndarray, event: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Events over days at risk by wait band; bands lean on the overall rate, that one on the assumed one."""
     gone = np.bincount(band, event * weight, minlength=len(WAIT_BANDS_DAYS))
     exposure = np.bincount(band, weight, minlength=len(WAIT_BANDS_DAYS))
-    overall = (gone.sum() + 1) / (exposure.sum() + 1 / assumed)
-    return np.asarray((gone + pseudo_events) / (exposure + pseudo_events / overall))
+    overall = (gone.sum() + 1) / (exposure.sum() + 1 / ASSUMED_HAZARD_PER_DAY)
+    return np.asarray((gone + PSEUDO_EVENTS) / (exposure + PSEUDO_EVENTS / overall))
 
 
 def _slope(log_odds: np.ndarray, event: np.ndarray, weight: np.ndarray, customer: np.ndarray) -> float:

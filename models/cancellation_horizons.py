@@ -60,7 +60,7 @@ def _followed_from(
         table[f"chance_{horizon}d"] = 1 - curves[:, horizon]
         table[f"by_wait_{horizon}d"] = 1 - by_wait[:, horizon]
         table[f"gone_{horizon}d"] = gone[:, place]
-        weights = known_weights(left_after, gone[:, place] >= 1, watched, horizon)
+        weights = known_weights(left_after, gone[:, place] >= 1 - 1e-9, watched, horizon)
         # Of a look that was watched for less, those gone by then would be known and those who stay would not.
         table[f"weight_{horizon}d"] = weights if watched_days >= horizon else 0.0
     return table

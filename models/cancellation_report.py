@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from threadpoolctl import threadpool_limits
 
 from models import judging
 from models.cancellation import (
-    ASSUMED_HAZARD_PER_DAY,
     NUMERIC,
     TEXT,
     CancellationModel,
@@ -26,6 +26,7 @@ from models.cancellation import (
     params_of,
     survival,
 )
+from models.cancellation_choice import ASSUMED_HAZARD_PER_DAY, FEWEST_CANCELLATIONS
 from models.cancellation_horizons import HORIZONS_DAYS, followed, horizon_scores
 from models.inputs import as_numbers
 from models.line_days import WAIT_BANDS_DAYS, as_seen_on, customers_of, event_shares, line_days, open_on, wait_band
@@ -34,7 +35,8 @@ from models.shipping import fit_censoring
 
 SNAPSHOT_SHARES = (0.5, 0.65, 0.8)  # of the cancellations that lie before each snapshot
 GAP_DAYS = max(HORIZONS_DAYS)
-FEWEST_BEFORE = 10  # cancellations that a snapshot's model must have seen
+# A snapshot's model must have seen as many cancellations as let it tell lines apart.
+FEWEST_BEFORE = FEWEST_CANCELLATIONS
 MOST_OFF, MOST_OFF_IN_BAND, ENOUGH_IN_BAND = 0.05, 0.10, 100  # observed over expected, and cancellations of a band
 ERRORS_OFF = 2.0  # standard errors that the ratio must be off by too
 
@@ -61,6 +63,7 @@ class Judged:
         return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])})
 
 
+@threadpool_limits.wrap(limits=1)  # sums of more threads differ in their last digits
 def evaluate(
     samples: pd.DataFrame, seed: int = 0, numeric: Sequence[str] = NUMERIC, text: Sequence[str] = TEXT
 ) -> Report:
@@ -119,7 +122,7 @@ def _refusal(judged: Judged, which: np.ndarray, most: float, errors: float, wher
     if not abs(ratio - 1) > max(most, errors * error):
         return None
     # Seen from the prediction: twice as many cancelled as predicted is 50 % too low.
-    return f"{abs(1 / max(ratio, 1e-9) - 1):.0%} too {'low' if ratio > 1 else 'high'} {where}"
+    return f"{100 * abs(1 / max(ratio, 1e-9) - 1):.0f} % too {'low' if ratio > 1 else 'high'} {where}"
 
 
 def _observed_expected(judged: Judged, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -276,7 +279,7 @@ def _notes(
     ends = samples["ended_by"].value_counts()
     causes = ", ".join(f"{ends.get(cause, 0)} by {cause}" for cause in ("shipment", "customer", "seller", "change"))
     return [
-        f"judged at {when}, each by a model that knew the facts {GAP_DAYS} days earlier ({models[-1].why});"
+        f"judged at {when}, each by a model of the facts {GAP_DAYS} days earlier, causes as of now ({models[-1].why});"
         f" {(judged.event > 0).sum()} cancellations on {judged.weight.sum():.0f} line-days",
         "intervals are 90 % and resample customers; a shipped line counts for a part of its last day, then it is gone",
         f"stretches of waiting ended: {causes}; only the customer's own cancellations are events, all else censors",

@@ -64,7 +64,7 @@ def importance_plot(names: Sequence[str], gains: ArrayLike, title: str, n_shown:
 
 
 def hazard_plot(days_late: ArrayLike, predicted: ArrayLike, observed: ArrayLike, weight: ArrayLike) -> Figure:
-    """Chance of cancelling per day by days past the promise, predicted and observed, in bands of a week."""
+    """Chance of cancelling per day by weeks past the promise, predicted and observed; the ends hold all beyond."""
     late, chance, event, mass = (np.asarray(a, dtype=float) for a in (days_late, predicted, observed, weight))
     known = np.isfinite(late)
     week = np.clip(np.floor(late[known] / 7), -6, 12).astype(int) + 6

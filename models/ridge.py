@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
-from threadpoolctl import threadpool_limits
 
 from models.inputs import Inputs
+from models.line_days import YEAR_DAYS
 
 LATE_CLOCKS = ("days_late", "days_past_latest")
 LATE_SHARE = 0.7  # scale of the terms that hold after the promise only: penalised twice as hard as the terms themselves
@@ -135,15 +135,14 @@ def fit(
     """
     kept, mass = _thinned(event, weight)
     solver = LogisticRegression(C=strength, solver="newton-cholesky", tol=1e-3, max_iter=50)
-    with threadpool_limits(1):  # small matrices: more threads only wait for one another
-        solver.fit(form.design(inputs, values[kept]), event[kept], sample_weight=mass)
+    solver.fit(form.design(inputs, values[kept]), event[kept], sample_weight=mass)
     return Ridge(form, solver.coef_[0], float(solver.intercept_[0]))
 
 
 def _thinned(event: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Places of at most so many events and quiet rows, and weights in which they stand for all."""
     places, masses = [], []
-    draw = np.random.default_rng(0)
+    draw = np.random.default_rng(0)  # which rows stand for all is no choice of the caller
     for rows in (np.flatnonzero(event > 0), np.flatnonzero(event == 0)):
         # At random: rows come in a rhythm, and every third may be the first day after a look.
         kept = rows if len(rows) <= MOST_ROWS else np.sort(draw.choice(rows, MOST_ROWS, replace=False))
@@ -167,7 +166,7 @@ def _clock_columns(clocks: dict[str, np.ndarray]) -> list[np.ndarray]:
         if name == "waited_days":
             columns += [np.log1p(np.maximum(known, 0)), (known >= 7).astype(float), (known >= 30).astype(float)]
         elif name == "day_of_year":
-            angle = 2 * np.pi * known / 365.25
+            angle = 2 * np.pi * known / YEAR_DAYS
             columns += [np.sin(angle), np.cos(angle)]
         else:
             columns += [(known >= 0).astype(float), np.log1p(np.maximum(known, 0)), np.clip(known, -30, 0) / 30]

@@ -17,7 +17,7 @@ import pandas as pd
 
 from models.boosting import TrainingRows, boost, predict_rows
 from models.inputs import Inputs, as_numbers, learn_inputs
-from models.line_days import line_days, matrix_on
+from models.line_days import ADVANCING, line_days, matrix_on
 
 OUR_ACTS = ("shipment", "seller", "change")
 SUPPORT_DAYS = 14
@@ -29,6 +29,7 @@ NO_CLASS = ""
 PARAMS: dict[str, Any] = {"objective": "binary", "learning_rate": 0.2, "num_leaves": 8, "min_data_in_leaf": 100}
 N_ROUNDS = 40
 MOST_QUIET_DAYS = 50_000
+LINES_AT_ONCE = 10_000  # bounds memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +45,10 @@ class Censoring:
 
         The hazard of the day that is not over counts for the part that has passed.
         """
+        parts = [slice(first, first + LINES_AT_ONCE) for first in range(0, len(lines), LINES_AT_ONCE)]
+        return np.concatenate([np.ones(0), *(self._still_watched(lines.iloc[part], days[part]) for part in parts)])
+
+    def _still_watched(self, lines: pd.DataFrame, days: np.ndarray) -> np.ndarray:
         n_days = max(int(np.ceil(days.max(initial=0))), 1)
         sample, day = np.repeat(np.arange(len(lines)), n_days), np.tile(np.arange(1, n_days + 1), len(lines))
         values = matrix_on(self.inputs, self.inputs.matrix(lines), sample, day, self.most)
@@ -59,7 +64,7 @@ def fit_censoring(samples: pd.DataFrame, seed: int, numeric: Sequence[str], text
         return None
     named = (*numeric, "goods_here") if "goods_here" in samples else tuple(numeric)
     inputs = learn_inputs(samples, named, text)
-    most = {name: float("inf") for name in ("waited_days", "days_late", "days_past_latest") if name in named}
+    most = {name: float("inf") for name in ADVANCING if name in named}
     values = matrix_on(inputs, inputs.matrix(samples), days.sample, days.day, most)
     rows = TrainingRows(inputs, values, days.event, days.weight)
     params = {**PARAMS, "seed": seed}

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 
 from models.cancellation import CancellationModel, fit, survival
+from models.line_days import ADVANCING
 from tests.benchmarks.cancellation_peers import Predictor, answer
 from tests.benchmarks.cancellation_scores import BRIER_DAYS
 from tests.benchmarks.cancellation_worlds import CANCELLED, NEVER, NUMERIC, TEXT, Book
 
-ADVANCING = ("waited_days", "days_late", "days_past_latest")
 FIRST_DAY = pd.Timestamp("2026-01-01")
 N_START_DAYS = 300  # lines' waits begin on so many days, so that the model can judge by time
 ENDED_BY = np.array([None, "customer", "shipment"], dtype=object)  # by cause: NEVER, CANCELLED, SHIPPED

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from models import cancellation
-from models.cancellation import ASSUMED_HAZARD_PER_DAY, CancellationModel, fit, p_cancel, survival
+from models.cancellation import CancellationModel, fit, p_cancel, survival
+from models.cancellation_choice import ASSUMED_HAZARD_PER_DAY
 
 KINDS = ("boosted", "ridge", "mixed", "pooled", "assumed")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models import cancellation_choice
+from models import cancellation, cancellation_choice
 from models.cancellation import fit, survival
 from models.cancellation_choice import FEWEST_CANCELLATIONS, banded_hazard
 from models.line_days import WAIT_BANDS_DAYS, wait_band
@@ -45,7 +45,7 @@ def test_a_small_book_that_follows_a_line_takes_the_ridge_or_a_mixture_with_it(w
     model = fit(_book(500, 0, watch, _line), 0, NUMERIC, TEXT)
     losses = _losses(model.facts)
     assert model.kind in ("ridge", "mixed")
-    assert max(losses["mixed"], losses["ridge"]) < min(losses["boosted"], losses["by_wait"])
+    assert max(losses["chosen"], losses["ridge"]) < min(losses["boosted"], losses["by_wait"])
 
 
 def test_a_small_book_that_only_waiting_tells_apart_gets_one_hazard_per_wait_band(watch):
@@ -56,6 +56,15 @@ def test_a_small_book_that_only_waiting_tells_apart_gets_one_hazard_per_wait_ban
     assert "tell lines apart by their wait alone" in model.why
     assert losses["by_wait"] == min(losses.values())
     assert survival(model, book.assign(size=9.0), 14).tolist() == survival(model, book, 14).tolist()
+
+
+def test_the_rate_by_wait_answers_where_it_beat_the_form_that_would_serve_if_not_every_form(watch, monkeypatch):
+    losses = {"boosted": 0.82, "ridge": 0.79, "chosen": 0.81, "by_wait": 0.80}
+    choice = cancellation_choice.Choice(0.5, 5, 0.3, log_losses=losses)
+    monkeypatch.setattr(cancellation, "choose", lambda *_: choice)
+    model = fit(_book(300, 0, watch, _line), 0, NUMERIC, TEXT)
+    assert model.kind == "pooled"
+    assert _losses(model.facts) == losses
 
 
 def test_what_no_line_can_follow_is_left_to_trees(watch):
@@ -120,10 +129,10 @@ def test_without_a_later_day_there_is_nothing_to_choose_by(watch):
 
 
 def test_hazards_by_band_are_events_over_days_and_lean_on_the_rate_of_all_worked_by_hand():
-    # 40 cancellations in 1,000 days of the first week, 10 in 1,000 of the second: all (50 + 1) / (2000 + 100) with an
-    # assumed hazard of .01; each band as if it had seen five cancellations more at that rate.
+    # 40 cancellations in 1,000 days of the first week, 10 in 1,000 of the second: all (50 + 1) / (2000 + 1 / .003)
+    # with the assumed hazard; each band as if it had seen five cancellations more at that rate.
     band = wait_band(np.array([0.0, 3.0, 9.0, 9.0]))
-    found = banded_hazard(band, np.array([1.0, 0, 1, 0]), np.array([40.0, 960, 10, 990]), assumed=0.01)
-    overall = 51 / 2100
+    found = banded_hazard(band, np.array([1.0, 0, 1, 0]), np.array([40.0, 960, 10, 990]))
+    overall = 51 / (2000 + 1 / 0.003)
     first, second = 45 / (1000 + 5 / overall), 15 / (1000 + 5 / overall)
     assert found.tolist() == pytest.approx([first, second, overall, overall, overall])

@@ -46,10 +46,10 @@ def _measure_refusals_only(monkeypatch) -> None:
 
 def test_a_level_is_refused_from_five_percent_and_two_standard_errors_on():
     assert refusals(_off_by(1.04, 40_000), ENDLESS, 0) == ()  # tight, but within what the queue bears
-    assert refusals(_off_by(1.07, 40_000), ENDLESS, 0) == ("7% too low on later days",)
-    assert refusals(_off_by(0.94, 40_000), ENDLESS, 0) == ("6% too high on later days",)
+    assert refusals(_off_by(1.07, 40_000), ENDLESS, 0) == ("7 % too low on later days",)
+    assert refusals(_off_by(0.94, 40_000), ENDLESS, 0) == ("6 % too high on later days",)
     assert refusals(_off_by(1.08, 200, per_customer=1), ENDLESS, 0) == ()  # one standard error is 1 / sqrt(200) = 7 %
-    assert refusals(_off_by(1.25, 200, per_customer=1), ENDLESS, 0)[0] == "20% too low on later days"
+    assert refusals(_off_by(1.25, 200, per_customer=1), ENDLESS, 0)[0] == "20 % too low on later days"
 
 
 def test_lines_of_one_customer_are_one_piece_of_evidence():
@@ -64,9 +64,9 @@ def test_a_band_is_refused_from_ten_percent_a_hundred_cancellations_and_two_stan
         return refusals(Judged.together(parts), ENDLESS, 0)
 
     assert beside(1.5, 99) == ()
-    assert beside(1.5, 101) == ("33% too low for waits of 30-59 days",)
+    assert beside(1.5, 101) == ("33 % too low for waits of 30-59 days",)
     assert beside(1.09, 4000) == ()
-    assert beside(1.12, 4000) == ("11% too low for waits of 30-59 days",)
+    assert beside(1.12, 4000) == ("11 % too low for waits of 30-59 days",)
 
 
 def test_few_cancellations_refuse_nothing_that_chance_explains():
@@ -85,7 +85,7 @@ def test_a_model_that_learned_from_few_is_given_the_chance_that_they_were_odd_wo
     for n_learned, is_refused in ((ENDLESS, True), (10_000, True), (100, False), (0, False)):
         assert bool(refusals(judged, n_learned, 0)) == is_refused
     # 1.8 times as many: 2 sqrt(5) 1.8 sqrt(2 / 400) = 57 %, less than 80 %.
-    assert refusals(_off_by(1.8, 400, per_customer=1), 100, 0)[0] == "44% too low on later days"
+    assert refusals(_off_by(1.8, 400, per_customer=1), 100, 0)[0] == "44 % too low on later days"
 
 
 def test_of_two_small_samples_of_one_rate_few_are_refused_and_many_if_only_one_were_held_to_be_chance():
