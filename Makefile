@@ -33,7 +33,7 @@ lint: .venv/ready
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-# Figures beside their goals and peers; minutes each. QUICK=--quick for a first look. Files without options are parts.
+# Figures beside their goals and peers; an hour in all. QUICK=--quick for a first look. Files without options are parts.
 bench: .venv/ready
 	@for b in $$(grep -l 'options(' tests/benchmarks/*.py); do echo "== $$b"; $(BIN)/python $$b $(QUICK) || exit 1; done
 
