@@ -169,7 +169,7 @@ def test_models_of_another_version_serve_no_more_and_the_next_run_trains_new_one
     assert all(boosting.is_readable(version.folder) for version in serving(site, LATER).values())
 
 
-def test_mlflow_shows_the_refusal_and_keeps_its_champion(site, refuse):
+def test_mlflow_shows_the_refusal_and_keeps_its_champion(site, refuse, tracked):
     refuse()
     train(site, TINY_T)
     refuse("lifetime-value")
