@@ -26,6 +26,8 @@ def plain_surroundings(request, monkeypatch, tmp_path):
     if "tracked" not in request.fixturenames:
         monkeypatch.setattr(steps, "track_training", no_tracking)
         monkeypatch.setattr(steps, "track_scoring", no_tracking)
+    yield
+    os.environ.pop("MLFLOW_TRACKING_URI", None)  # mlflow.set_tracking_uri leaves it behind for whoever comes next
 
 
 @pytest.fixture
