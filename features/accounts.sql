@@ -1,9 +1,9 @@
 -- One row per account (a customer, or the parent that several share) with an order: what it has bought and how regularly.
 with days as (
-    select account_id, ordered_on, amount,
+    select account_id, ordered_on, amount, n_lines, quantity,
            cast(date_diff('day', lag(ordered_on) over (partition by account_id order by ordered_on), ordered_on) as double)
                as gap_days
-    from (select account_id, ordered_on, sum(net_amount) as amount from known_lines
+    from (select account_id, ordered_on, sum(net_amount) as amount, count(*) as n_lines, sum(quantity) as quantity from known_lines
           where account_id is not null group by account_id, ordered_on)
 ),
 rhythm as (
@@ -12,7 +12,8 @@ rhythm as (
            count(*) filter (where ordered_on > today - 365) as n_orders_365d,
            avg(gap_days) as mean_gap_days, stddev_samp(gap_days) as sd_gap_days, max(gap_days) as longest_gap_days,
            avg(amount) as mean_order_amount, max_by(amount, ordered_on) as last_order_amount,
-           min_by(amount, ordered_on) as first_order_amount
+           min_by(amount, ordered_on) as first_order_amount, min_by(n_lines, ordered_on) as first_order_n_lines,
+           min_by(quantity, ordered_on) as first_order_quantity
     from days cross join known_moment group by account_id
 ),
 record as (
@@ -30,7 +31,8 @@ record as (
            avg(cast(wait_days as double)) filter (where has_ended) as mean_wait_days,
            sum(returned_quantity) / nullif(sum(shipped_quantity), 0.0) as returned_share,
            count(*) filter (where open_quantity > 0) as n_open_lines,
-           sum(open_quantity * unit_price) as open_amount
+           sum(open_quantity * unit_price) as open_amount,
+           count(*) filter (where open_quantity > 0 and due_on <= last_due_on) as n_waiting_lines
     from known_lines cross join known_moment
     where account_id is not null
     group by account_id
@@ -47,11 +49,12 @@ select r.account_id, today as cutoff_on, n.segment, n.channel, n.country,
        cast(h.n_orders_365d as double) as n_orders_365d, h.mean_gap_days, h.sd_gap_days, h.longest_gap_days,
        r.spend_amount, r.spend_91d, r.spend_365d, r.margin_amount, r.margin_91d, r.margin_365d,
        h.mean_order_amount, h.last_order_amount, h.first_order_amount,
+       cast(h.first_order_n_lines as double) as first_order_n_lines, h.first_order_quantity,
        cast(r.n_products as double) as n_products, r.discount_share, cast(r.n_lines as double) as n_lines,
        cast(r.n_cancelled_lines as double) as n_cancelled_lines,
        cast(r.n_cancelled_lines as double) / nullif(cast(r.n_ended as double), 0.0) as cancel_share,
        r.late_share, r.mean_wait_days, r.returned_share,
-       cast(r.n_open_lines as double) as n_open_lines, r.open_amount
+       cast(r.n_open_lines as double) as n_open_lines, cast(r.n_waiting_lines as double) as n_waiting_lines, r.open_amount
 from record r
 join rhythm h on h.account_id = r.account_id
 join named n on n.account_id = r.account_id

@@ -68,42 +68,76 @@ def _usual_step_days(connection: duckdb.DuckDBPyConnection) -> int:
     return next((days for most, days in STEP_DAYS_UP_TO_LINES if n_lines <= most), WIDEST_STEP_DAYS)
 
 
-def account_samples(facts: Facts, every_days: int = 28, at_most: int = 14) -> pd.DataFrame:
-    """Accounts at past cut-offs, with what they ordered over the horizon after each.
+MOST_ORIGINS = 3  # T; the day from which T can be foretold; the day from which that one can
+FEWEST_DAYS = 14  # of history before a cut-off, and of outcomes after it
+MOST_ACCOUNT_ROWS = 250_000  # of one origin: a booster of this size learns no more from more of them
 
-    Every cut-off is watched over two horizons: the full one, to learn from, and about half of it, so that one more
-    cut-off, later than every outcome that is then complete, can judge by time.
+
+def account_samples(facts: Facts, horizon_days: int = 365, at_most: int = 12) -> pd.DataFrame:
+    """Accounts at past cut-offs, with what they ordered after each, as far as an origin had seen it.
+
+    An origin is a day on which a model could have been trained: T itself, and before it days from which the next
+    origin can be foretold (`origins`), so that what is learned by one is judged by what came before the next.
+
+    Parameters
+    ----------
+    horizon_days : outcomes are counted no longer than this
+    at_most : cut-offs besides the origins, evenly between the first order and T
 
     Returns
     -------
-    Columns of `accounts` plus `next_margin`, `next_amount` (money, net of what was cancelled or returned),
-    `next_n_orders` and `horizon_days` (the full one is 365; in young data half or a quarter of it, whatever leaves an
-    earlier quarter of a year to learn from).
+    One row per account, cut-off and origin: the columns of `accounts`, and
+        origin_on : outcomes are counted up to this day
+        horizon_days : days from the cut-off over which they are; 0 at the origin itself, where nothing came yet
+        next_margin, next_amount : money, net of what was cancelled or returned
+        next_n_orders : days with an order
+    Of more than `MOST_ACCOUNT_ROWS` rows of an origin the same accounts are kept at each cut-off, by a hash of the id.
     """
     with facts.connect() as connection:
         last = build(connection, facts, facts.as_of, "known_lines")
-        first = _first_order(connection)
-        full_days = horizon_days((facts.as_of - first).days if first else 0) or 91
-        shorter_days = full_days - every_days * round(full_days / (2 * every_days))
         orders = last.loc[last["account_id"].notna(), ["account_id", "ordered_on", "net_margin", "net_amount"]]
-        moments = cutoffs(facts, (first or facts.as_of) + timedelta(days=60), every_days, at_most, full_days)
+        first = _first_order(connection) or facts.as_of
+        until = origins(first, facts.as_of, horizon_days)
+        moments = _account_cutoffs(first, until, at_most)
+        kept_share = min(1.0, MOST_ACCOUNT_ROWS / max(len(moments) * orders["account_id"].nunique(), 1))
         parts = []
-        for moment in [*moments, facts.as_of - timedelta(days=shorter_days)]:
+        for moment in moments:
             accounts = build(connection, facts, moment, "accounts")
-            accounts = accounts if moments else accounts.iloc[:0]
-            for days in (full_days, shorter_days):
-                if moment + timedelta(days=days) <= facts.as_of:
-                    parts.append(_with_next_orders(accounts, orders, local_day(moment, facts.site), days))
+            accounts = accounts[_of_share(accounts["account_id"], kept_share)]
+            for origin in until:
+                if moment == origin or moment + timedelta(days=FEWEST_DAYS) <= origin:
+                    days = min((origin - moment).days, horizon_days)
+                    part = _with_next_orders(accounts, orders, local_day(moment, facts.site), days)
+                    parts.append(part.assign(origin_on=pd.Timestamp(str(local_day(origin, facts.site))).as_unit("s")))
     return pd.concat(parts, ignore_index=True)
 
 
-def horizon_days(seen_days: int) -> int | None:
-    """Days over which past accounts can be watched: the most that leaves a quarter of a year before them to learn from.
+def origins(first: datetime, as_of: datetime, horizon_days: int) -> list[datetime]:
+    """Days on which models could have been trained, newest first, a horizon or half of the history apart.
 
-    >>> [horizon_days(days) for days in (730, 300, 190, 100)]
-    [365, 182, 91, None]
+    >>> [day.date().isoformat() for day in origins(datetime(2022, 1, 1), datetime(2024, 1, 1), 365)]
+    ['2024-01-01', '2023-01-01', '2022-07-03']
     """
-    return next((days for days in (365, 182, 91) if seen_days >= days + 91), None)
+    found = [as_of]
+    while len(found) < MOST_ORIGINS:
+        step = min(horizon_days, (found[-1] - first).days // 2)
+        if step < FEWEST_DAYS:
+            break
+        found.append(found[-1] - timedelta(days=step))
+    return found
+
+
+def _account_cutoffs(first: datetime, until: list[datetime], at_most: int) -> list[datetime]:
+    """The origins, and days evenly between them at T's time of day, oldest first."""
+    span_days = (until[0] - first).days - 2 * FEWEST_DAYS
+    ages = np.unique(np.linspace(0, span_days, at_most).astype(int)) if span_days >= 0 else []
+    return sorted({*until, *(until[0] - timedelta(days=FEWEST_DAYS + int(age)) for age in ages)})
+
+
+def _of_share(account_ids: pd.Series, share: float) -> np.ndarray:
+    """Whether each account is among a share of all, by a hash of its id: the same whatever others there are."""
+    hashed = pd.util.hash_array(account_ids.to_numpy(dtype=object), categorize=False)
+    return np.asarray(hashed < share * 2.0**64)
 
 
 def _with_next_orders(accounts: pd.DataFrame, orders: pd.DataFrame, day: object, horizon_days: int) -> pd.DataFrame:

@@ -1,114 +1,119 @@
-"""Accounts at past cut-offs with what they did next: what both customer models learn from, and how it is split."""
+"""Accounts at past cut-offs with what they did next: what both customer models learn from, and how it is split by time.
+
+A row is an account at a cut-off, watched up to an origin, which is a day on which a model could have been trained (see
+`features.samples.account_samples`). The newest origin is T. What an earlier one learned foretells the next one, and is
+judged by what came: a rehearsal of what the model of T will do.
+"""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import lightgbm as lgb
 import numpy as np
 import pandas as pd
 
-from models.boosting import TrainingRows, best_rounds, boost, predict_rows
-from models.inputs import Inputs, as_numbers, learn_inputs
+from models import customer_base
+from models.customer_base import EXPECTATIONS, CustomerBase
+from models.inputs import as_numbers
 
 # Not here: the cut-off's month. A few cut-offs a year would let it stand for single past days.
 NUMERIC = (
     "tenure_days", "recency_days", "n_orders", "n_orders_91d", "n_orders_365d", "mean_gap_days", "sd_gap_days",
     "longest_gap_days", "spend_amount", "spend_91d", "spend_365d", "margin_amount", "margin_91d", "margin_365d",
-    "mean_order_amount", "last_order_amount", "first_order_amount", "n_products", "discount_share", "n_lines",
-    "n_cancelled_lines", "cancel_share", "late_share", "mean_wait_days", "returned_share", "n_open_lines",
-    "open_amount",
+    "mean_order_amount", "last_order_amount", "first_order_amount", "first_order_n_lines", "first_order_quantity",
+    "n_products", "discount_share", "n_lines", "n_cancelled_lines", "cancel_share", "late_share", "mean_wait_days",
+    "returned_share", "n_open_lines", "n_waiting_lines", "open_amount",
 )  # fmt: skip
 TEXT = ("segment", "channel", "country")
+INPUTS = (*NUMERIC, *EXPECTATIONS)
 VALUE_HORIZON_DAYS = 365
-MOST_ROUNDS = 600
+MOST_FITTED = 20_000  # accounts of a day: seven parameters learn no more from more of them
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
-    """A booster on all rows of the full horizon, and what one trained on the past alone said about later rows.
+class Rehearsal:
+    """What an origin had learned from, and what it would have foretold up to the next.
 
     Parameters
     ----------
-    judged : rows of the newest cut-off that could be judged, over the full horizon or a shorter one
-    prediction : one per judged row, by a booster that did not see them or their time
-    is_full_horizon : whether they were watched as long as the rows that train
-    how : plain words for the split
+    past : rows whose outcomes were complete by the origin
+    judged : the accounts at the origin, with what came by the next
     """
 
-    inputs: Inputs
-    booster: lgb.Booster
-    n_rounds: int
+    past: pd.DataFrame
     judged: pd.DataFrame
-    prediction: np.ndarray
-    is_full_horizon: bool
-    how: str
+
+    @property
+    def days(self) -> int:
+        """Days over which the judged accounts were watched."""
+        return int(self.judged["horizon_days"].max())
 
 
-def train(samples: pd.DataFrame, target: Callable[[pd.DataFrame], np.ndarray], params: Mapping[str, Any]) -> Trained:
-    """Choose the number of trees on a later cut-off, predict it from the past, then train on all full outcomes."""
-    full, panel = full_horizon(samples), judging_panel(samples)
-    is_past, is_judged, how = split(panel)
-    inputs = learn_inputs(full, NUMERIC, TEXT)
-    rows = _rows(inputs, panel, target)
-    n_rounds = best_rounds(
-        rows.dataset(params), np.flatnonzero(is_past), np.flatnonzero(is_judged), params, MOST_ROUNDS
-    )
-    past_booster = boost(_rows(inputs, panel[is_past], target).dataset(params), params, n_rounds)
-    judged = panel[is_judged].reset_index(drop=True)
-    prediction = predict_rows(past_booster, inputs, rows.values[is_judged])
-    is_full = bool(panel["horizon_days"].max() == full["horizon_days"].max())
-    return Trained(
-        inputs,
-        boost(_rows(inputs, full, target).dataset(params), params, n_rounds),
-        n_rounds,
-        judged,
-        prediction,
-        is_full,
-        how,
-    )
+def with_expectations(samples: pd.DataFrame) -> pd.DataFrame:
+    """Rows in order, with what the classical models expected of each: those of its cut-off's accounts alone.
 
-
-def full_horizon(samples: pd.DataFrame) -> pd.DataFrame:
-    """The rows watched longest, in order: what a model learns from."""
-    return in_order(samples[samples["horizon_days"] == samples["horizon_days"].max()])
-
-
-def judging_panel(samples: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the longest horizon that can be split by time, in order; of the longest there is if none can.
-
-    Watching for a shorter time lets outcomes be complete before a later cut-off begins, so that a history of two years
-    can be judged forward in time.
+    Returns
+    -------
+    The rows by origin, cut-off and account, with the columns of `customer_base.expect` over each row's horizon.
     """
-    for days in sorted(samples["horizon_days"].unique(), reverse=True):
-        panel = in_order(samples[samples["horizon_days"] == days])
-        if _is_past(panel).any():
-            return panel
-    return full_horizon(samples)
+    ordered = samples.sort_values(["origin_on", "cutoff_on", "account_id"], kind="stable").reset_index(drop=True)
+    parts = [ordered.iloc[:0].assign(expected_orders=0.0, p_no_order=0.0, **dict.fromkeys(EXPECTATIONS, 0.0))]
+    for _, rows in ordered.groupby("cutoff_on"):
+        base = base_of(rows.drop_duplicates("account_id"))
+        parts.append(rows.join(customer_base.expect(base, rows, as_numbers(rows["horizon_days"]))))
+    return pd.concat(parts[1:] or parts).sort_index()
 
 
-def split(samples: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, str]:
-    """Which rows of one horizon train and which judge, and in plain words how they were told apart.
-
-    The newest cut-off judges. Rows train whose outcome was complete by then; if there are none (a young history) two
-    thirds of the accounts train and the others judge, which shares the season between them.
-    """
-    is_newest = (samples["cutoff_on"] == samples["cutoff_on"].max()).to_numpy()
-    is_past = _is_past(samples)
-    if is_past.any():
-        days = int(samples["horizon_days"].max())
-        return is_past, is_newest, f"by time over {days} days: outcomes complete by the newest cut-off train, it judges"
-    judges = thirds(samples["account_id"]) == 0
-    how = "by account: the history is too short to split by time, so a third of the accounts judges in the same season"
-    return ~judges, judges & is_newest, how
+def base_of(accounts: pd.DataFrame) -> CustomerBase:
+    """The classical models of one day's accounts, of every so many where there are very many."""
+    return customer_base.fit(accounts.iloc[:: -(-len(accounts) // MOST_FITTED)])
 
 
-def _is_past(samples: pd.DataFrame) -> np.ndarray:
-    complete_on = samples["cutoff_on"] + pd.to_timedelta(samples["horizon_days"], unit="D")
-    return np.asarray(complete_on <= samples["cutoff_on"].max())
+def origins_of(panel: pd.DataFrame) -> list[pd.Timestamp]:
+    """Days on which a model could have been trained, T first."""
+    return sorted(panel["origin_on"].unique(), reverse=True)
+
+
+def rows_that_train(panel: pd.DataFrame) -> pd.DataFrame:
+    """Rows watched up to T for at least a day."""
+    return _learned_by(panel, origins_of(panel)[0])
+
+
+def accounts_of_today(panel: pd.DataFrame) -> pd.DataFrame:
+    """The accounts at T, of which nothing came yet."""
+    today = origins_of(panel)[0]
+    return panel[(panel["origin_on"] == today) & (panel["cutoff_on"] == today)].reset_index(drop=True)
+
+
+def rehearsal(panel: pd.DataFrame) -> Rehearsal | None:
+    """The last origin before T, None if the history is too short for one or leaves nothing to learn from before it."""
+    newest = origins_of(panel)
+    if len(newest) < 2:
+        return None
+    past, seen = _learned_by(panel, newest[1]), _learned_by(panel, newest[0])
+    judged = seen[seen["cutoff_on"] == newest[1]].reset_index(drop=True)
+    return Rehearsal(past, judged) if len(past) and len(judged) else None
+
+
+def as_known_before(panel: pd.DataFrame) -> pd.DataFrame:
+    """The panel as the last origin before T saw it."""
+    return panel[panel["origin_on"] < panel["origin_on"].max()].reset_index(drop=True)
+
+
+def watched_days(panel: pd.DataFrame) -> float:
+    """Days over which the longest outcomes were watched, 0 without any."""
+    return float(panel["horizon_days"].max()) if len(panel) else 0.0
+
+
+def horizon_note(panel: pd.DataFrame) -> str:
+    """Words for outcomes watched for less than a year; empty if some were watched in full."""
+    days = watched_days(panel)
+    if days >= VALUE_HORIZON_DAYS:
+        return ""
+    return (
+        f"; outcomes were watched for {days:.0f} days, the rest of the {VALUE_HORIZON_DAYS} is assumed to go on alike"
+    )
 
 
 def thirds(account_ids: pd.Series) -> np.ndarray:
@@ -122,28 +127,5 @@ def thirds(account_ids: pd.Series) -> np.ndarray:
     return np.array([place[str(name)] for name in account_ids], dtype=np.int64)
 
 
-def in_order(samples: pd.DataFrame) -> pd.DataFrame:
-    """Rows by cut-off and account, so that the order they came in does not matter."""
-    return samples.sort_values(["cutoff_on", "account_id"], kind="stable").reset_index(drop=True)
-
-
-def scale_to_horizon(samples: pd.DataFrame) -> np.ndarray:
-    """365 over the days each outcome was watched."""
-    return np.asarray(VALUE_HORIZON_DAYS / as_numbers(samples["horizon_days"]))
-
-
-def watched_days(samples: pd.DataFrame) -> float:
-    """Days over which the longest outcomes were watched, 0 without any."""
-    return float(samples["horizon_days"].max()) if len(samples) else 0.0
-
-
-def horizon_note(samples: pd.DataFrame) -> str | None:
-    """Sentence about outcomes watched for less than a year; None if some were watched in full."""
-    days = watched_days(samples)
-    if not len(samples) or days >= VALUE_HORIZON_DAYS:
-        return None
-    return f"the history is young: outcomes were watched for {days:.0f} days instead of {VALUE_HORIZON_DAYS}"
-
-
-def _rows(inputs: Inputs, frame: pd.DataFrame, target: Callable[[pd.DataFrame], np.ndarray]) -> TrainingRows:
-    return TrainingRows(inputs, inputs.matrix(frame), target(frame), np.ones(len(frame)))
+def _learned_by(panel: pd.DataFrame, origin: pd.Timestamp) -> pd.DataFrame:
+    return panel[(panel["origin_on"] == origin) & (panel["horizon_days"] > 0)].reset_index(drop=True)

@@ -43,7 +43,7 @@ class ArrivalModel:
     def save(self, folder: Path) -> None:
         """Write model.json."""
         curves = {"delay": self.delay.to_json(), "lead": self.lead.to_json()}
-        save_files(folder, {"kind": self.kind, "why": self.why, **curves}, None)
+        save_files(folder, {"kind": self.kind, "why": self.why, **curves})
 
     @classmethod
     def load(cls, folder: Path) -> ArrivalModel:

@@ -15,7 +15,7 @@ from models.inputs import Inputs
 
 N_THREADS = 1
 SAME_BYTES = {"deterministic": True, "force_row_wise": True, "num_threads": N_THREADS, "verbosity": -1}
-FORM = 2  # of model.json; a file of another form is of another version of this code, and is not read
+FORM = 3  # of model.json; a file of another form is of another version of this code, and is not read
 STOP_AFTER_ROUNDS = 30  # without improvement on the rows that validate
 
 
@@ -28,12 +28,14 @@ class TrainingRows:
     values : (n_rows, n_inputs) from `Inputs.matrix`
     target : what is to be predicted
     weight : how many observed rows each row stands for
+    offset : where the booster starts from, on its own scale; None: from the mean of the target
     """
 
     inputs: Inputs
     values: np.ndarray
     target: np.ndarray
     weight: np.ndarray
+    offset: np.ndarray | None = None
 
     def dataset(self, params: Mapping[str, Any]) -> lgb.Dataset:
         """Put the rows into LightGBM's bins, once."""
@@ -41,6 +43,7 @@ class TrainingRows:
             self.values,
             label=self.target,
             weight=self.weight,
+            init_score=self.offset,
             feature_name=list(self.inputs.columns),
             categorical_feature=list(self.inputs.codes),
             params={**SAME_BYTES, **params},
@@ -100,17 +103,18 @@ def raw_scores(booster: lgb.Booster, rows: TrainingRows, which: np.ndarray, n_ro
     return np.asarray(booster.predict(values, num_iteration=n_rounds, raw_score=True, num_threads=N_THREADS))
 
 
-def save_files(folder: Path, saved: Mapping[str, Any], booster: lgb.Booster | None) -> None:
-    """Write model.json and, where there is one, booster.txt; the same model gives the same bytes."""
+def save_files(folder: Path, saved: Mapping[str, Any], **boosters: lgb.Booster | None) -> None:
+    """Write model.json and NAME.txt for each booster there is; the same model gives the same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"form": FORM, **saved}, sort_keys=True, indent=1, allow_nan=False) + "\n"
+    text = json.dumps({"written_by": FORM, **saved}, sort_keys=True, indent=1, allow_nan=False) + "\n"
     (folder / "model.json").write_text(text, encoding="utf-8")
-    if booster is not None:
-        (folder / "booster.txt").write_text(booster.model_to_string(), encoding="utf-8")
+    for name, booster in boosters.items():
+        if booster is not None:
+            (folder / f"{name}.txt").write_text(booster.model_to_string(), encoding="utf-8")
 
 
-def load_files(folder: Path) -> tuple[dict[str, Any], lgb.Booster | None]:
-    """Undo `save_files`.
+def load_files(folder: Path) -> tuple[dict[str, Any], dict[str, lgb.Booster]]:
+    """Undo `save_files`: what was saved, and the boosters by name.
 
     Raises
     ------
@@ -120,11 +124,11 @@ def load_files(folder: Path) -> tuple[dict[str, Any], lgb.Booster | None]:
     if not is_readable(folder):
         raise ValueError(f"{folder.name}: the model is of another version of backorder; train again")
     saved = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    del saved["form"]
-    path = folder / "booster.txt"
-    return saved, lgb.Booster(model_str=path.read_text(encoding="utf-8")) if path.exists() else None
+    del saved["written_by"]
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in folder.glob("*.txt")}
+    return saved, {name: lgb.Booster(model_str=text) for name, text in texts.items()}
 
 
 def is_readable(folder: Path) -> bool:
     """Whether `load_files` can read what lies there."""
-    return bool(json.loads((folder / "model.json").read_text(encoding="utf-8")).get("form") == FORM)
+    return bool(json.loads((folder / "model.json").read_text(encoding="utf-8")).get("written_by") == FORM)

@@ -122,18 +122,18 @@ class CancellationModel:
         saved |= {
             name: part.to_json() if part else None for name, part in (("inputs", self.inputs), ("line", self.line))
         }
-        save_files(folder, saved, self.booster)
+        save_files(folder, saved, booster=self.booster)
 
     @classmethod
     def load(cls, folder: Path) -> CancellationModel:
         """Undo `save`."""
-        saved, booster = load_files(folder)
+        saved, boosters = load_files(folder)
         for name, kind in (("inputs", Inputs), ("line", ridge.Ridge)):
             saved[name] = kind.from_json(saved[name]) if saved[name] else None
         for name in ("pooled", "corrections"):
             saved[name] = tuple(saved[name])
         saved["rates"] = {name: tuple(rates) for name, rates in saved["rates"].items()}
-        return cls(**saved | {"joint": JointCancellation(**saved["joint"]), "booster": booster})
+        return cls(**saved | {"joint": JointCancellation(**saved["joint"]), **boosters})
 
 
 @threadpool_limits.wrap(limits=1)  # sums of more threads differ in their last digits, and the matrices are small

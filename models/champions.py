@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from models import arrival, cancellation, cancellation_report, lifetime_value, next_order
+from models import account_report, arrival, cancellation, cancellation_report, lifetime_value, next_order
 from models.report import Report
 
 REFUSED_FILE = "refused.json"  # in a version's folder
@@ -40,14 +40,14 @@ QUESTIONS: Mapping[str, Question] = MappingProxyType(
             "lifetime value",
             "accounts",
             lambda rows, today: lifetime_value.fit(rows),
-            lambda rows, today: lifetime_value.evaluate(rows),
+            lambda rows, today: account_report.evaluate_value(rows),
             lifetime_value.LifetimeValueModel.load,
         ),
         "next-order": Question(
             "next order",
             "accounts",
             lambda rows, today: next_order.fit(rows),
-            lambda rows, today: next_order.evaluate(rows),
+            lambda rows, today: account_report.evaluate_next_order(rows),
             next_order.NextOrderModel.load,
         ),
         "arrival": Question("wait", "inbound", arrival.fit, arrival.evaluate, arrival.ArrivalModel.load),

@@ -107,6 +107,48 @@ def curves_plot(curves: np.ndarray, names: Sequence[str], title: str) -> Figure:
     return figure
 
 
+def orders_by_frequency_plot(n_orders_so_far: ArrayLike, expected: ArrayLike, actual: ArrayLike) -> Figure:
+    """Mean expected and actual orders in the horizon by orders so far, 7 and more together.
+
+    The picture of the expected orders given the past (Fader, Hardie & Lee 2005, Marketing Science 24: 275-284).
+    """
+    so_far = np.clip(np.asarray(n_orders_so_far, dtype=np.int64), 1, 7) - 1
+    n_accounts = np.bincount(so_far, minlength=7)
+    names = [f"{n}\n({many:,})" for n, many in zip([*"123456", "7+"], n_accounts.tolist(), strict=True)]
+    figure, axes = _blank("Orders to come by orders so far", "orders so far (accounts)", "mean orders in the horizon")
+    seen = np.flatnonzero(n_accounts)
+    for label, values, line, marker in (("expected", expected, "--", "o"), ("actual", actual, "-", "s")):
+        total = np.bincount(so_far, np.asarray(values, dtype=float), minlength=7)
+        axes.plot(seen, total[seen] / n_accounts[seen], linestyle=line, marker=marker, label=label)
+    axes.set_xticks(np.arange(7), names)
+    axes.set_ylim(bottom=0)
+    axes.legend()
+    return figure
+
+
+def coverage_plot(
+    names: Sequence[str], shares: ArrayLike, lows: ArrayLike, highs: ArrayLike, goal: float = 0.9
+) -> Figure:
+    """Share of outcomes within their interval in each group, with the share's own interval and a line at the goal.
+
+    Parameters
+    ----------
+    names : groups from the top down (tenths of the prediction, segments)
+    lows, highs : ends of the interval of each share
+    """
+    share, low, high = (np.asarray(values, dtype=float) for values in (shares, lows, highs))
+    place = np.arange(len(names))
+    figure, axes = _blank("Outcomes within their interval", "share of accounts", "")
+    figure.set_figheight(max(4.0, 1.2 + 0.22 * len(names)))
+    axes.axvline(goal, color="grey", linestyle=":")
+    axes.hlines(place, low, high)
+    axes.plot(share, place, marker="o", linestyle="")
+    axes.set_yticks(place, names, fontsize="small")
+    axes.invert_yaxis()
+    axes.set_xlim(min(float(np.nanmin(low, initial=goal)), goal - 0.1) - 0.02, 1.01)
+    return figure
+
+
 def by_band(
     predicted: ArrayLike, observed: ArrayLike, n_bands: int = 10, weight: ArrayLike | None = None
 ) -> tuple[np.ndarray, np.ndarray]:

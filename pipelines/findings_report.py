@@ -3,7 +3,8 @@
 import pandas as pd
 
 from erp.laws import Findings, TableFinding
-from features.samples import horizon_days
+from features.samples import FEWEST_DAYS
+from models.account_panel import VALUE_HORIZON_DAYS
 from models.arrival import FEWEST_RECEIPTS
 from models.cancellation import FEWEST_CANCELLATIONS
 from pipelines.queue_report import counted
@@ -109,11 +110,18 @@ def _risk(n_cancelled: int) -> str:
 
 
 def _value(seen_days: int) -> str:
-    days, past = horizon_days(seen_days), counted(seen_days, "day")
-    if days is None:
-        return f"each customer's own past, shrunk: orders go back {past}, too few to look back and forward"
-    watched = "a year ahead" if days == 365 else f"{days} days ahead, scaled to a year (assumed)"
-    return f"boosted trees from past cut-offs, watched {watched}: orders go back {past}"
+    past, rehearsed_days = counted(seen_days, "day"), min(seen_days // 2, VALUE_HORIZON_DAYS)
+    classical = "each customer's rhythm and margins (Pareto/NBD or BG/NBD, Gamma-Gamma)"
+    if rehearsed_days < 2 * FEWEST_DAYS:
+        return (
+            f"{classical} alone, assumed to go on for a year: orders go back {past}, too few to look back and forward"
+        )
+    is_assumed = seen_days - FEWEST_DAYS < VALUE_HORIZON_DAYS
+    carried = ", carried on to a year (assumed)" if is_assumed else ""
+    return (
+        f"{classical}, corrected by boosted trees as far as a rehearsal of {counted(rehearsed_days, 'day')} confirms"
+        f"{carried}: orders go back {past}"
+    )
 
 
 def _arrival(n_received: int) -> str:

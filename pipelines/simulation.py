@@ -22,6 +22,7 @@ from erp.simulator import Company, CompanyShape, close, planner_habits, roll_for
 from features.feature_tables import read_features, write_features_now
 from features.samples import account_samples, cancellation_samples
 from models import lifetime_value
+from models.account_panel import with_expectations
 from models.champions import QUESTIONS, predict
 from pipelines.findings_report import findings_text
 from pipelines.jobs import look, morning
@@ -109,7 +110,7 @@ class TrainedDesk:
             facts = _facts(Path(folder), close(company), company.as_of)
             rows = {
                 "lines": cancellation_samples(facts),
-                "accounts": account_samples(facts),
+                "accounts": with_expectations(account_samples(facts)),
                 "inbound": _features(facts)["inbound_dates"],
             }
         today = pd.Timestamp(local_day(facts.as_of, facts.site))

@@ -23,6 +23,7 @@ from erp.settings import Site
 from erp.source import Source, open_folder
 from features.feature_tables import read_features, write_features_now
 from features.samples import account_samples, cancellation_samples
+from models.account_panel import with_expectations
 from models.boosting import is_readable
 from models.champions import QUESTIONS, load, predict, refused_in, save
 from pipelines.tracking import Trained, read_report, track_scoring, track_training
@@ -125,7 +126,7 @@ def train_on(run: Run, facts: Facts, features: Mapping[str, pd.DataFrame]) -> di
     _log.info("looking back at past mornings")
     rows = {
         "lines": run.keep("line_samples", cancellation_samples, facts),
-        "accounts": run.keep("account_samples", account_samples, facts),
+        "accounts": run.keep("account_panel", with_expectations, run.keep("account_samples", account_samples, facts)),
         "inbound": features["inbound_dates"],
     }
     today = pd.Timestamp(local_day(run.as_of, facts.site))

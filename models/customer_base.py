@@ -1,0 +1,117 @@
+"""What the accounts of one day will order by the classical models of a customer base: no booster, seven numbers.
+
+An account's rhythm tells how often it will order again (Pareto/NBD or BG/NBD, whichever makes the histories likelier),
+and its margins so far, leaning on everybody's, what an order will bring (Gamma-Gamma). Both hold for any horizon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from models import beta_geometric, gamma_gamma, pareto
+from models.beta_geometric import BetaGeometric
+from models.gamma_gamma import GammaGamma
+from models.inputs import as_numbers
+from models.order_histories import Histories
+from models.pareto import ParetoNBD
+
+PROCESSES: Mapping[str, type[ParetoNBD] | type[BetaGeometric]] = {"pareto": ParetoNBD, "beta_geometric": BetaGeometric}
+READS = ("n_orders", "tenure_days", "recency_days", "margin_amount")
+EXPECTATIONS = ("p_alive", "order_rate_per_day", "expected_orders_365d", "expected_order_margin")
+FEWEST_ACCOUNTS, FEWEST_REPEATERS = 30, 10
+# An account long silent after hundreds of orders is all but impossible by these models; a few come back all the same.
+LEAST_ORDERS = 1e-3
+LEAST_MARGIN_SHARE = 1e-3  # of what an order brings on average
+
+
+@dataclass(frozen=True)
+class CustomerBase:
+    """Parameters learned from the accounts of one day.
+
+    Parameters
+    ----------
+    process : how often accounts order and when they leave; days as unit
+    margin : what an order brings; None where no account brought any
+    """
+
+    process: ParetoNBD | BetaGeometric
+    margin: GammaGamma | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers by name."""
+        name = next(name for name, kind in PROCESSES.items() if isinstance(self.process, kind))
+        return {"process": name, name: asdict(self.process), "margin": asdict(self.margin) if self.margin else None}
+
+    @classmethod
+    def from_json(cls, saved: Mapping[str, Any]) -> CustomerBase:
+        """Undo `to_json`."""
+        process = PROCESSES[saved["process"]](**saved[saved["process"]])
+        return cls(process, GammaGamma(**saved["margin"]) if saved["margin"] else None)
+
+
+def is_enough(accounts: pd.DataFrame) -> bool:
+    """Whether there are accounts enough, and some that ordered again, to learn a rhythm from."""
+    if len(accounts) < FEWEST_ACCOUNTS:
+        return False
+    return int((as_numbers(accounts["n_orders"]) > 1).sum()) >= FEWEST_REPEATERS
+
+
+def fit(accounts: pd.DataFrame) -> CustomerBase:
+    """Learn from the accounts of one day, one row each, with the columns `READS`."""
+    histories = _histories(accounts)
+    candidates = (pareto.fit(histories), beta_geometric.fit(histories))
+    process = max(candidates, key=lambda model: float(model.log_likelihood(histories).sum()))
+    n_orders, margin = as_numbers(accounts["n_orders"]), _margin_per_order(accounts)
+    brings = margin > 0
+    return CustomerBase(process, gamma_gamma.fit(n_orders[brings], margin[brings]) if brings.any() else None)
+
+
+def expect(base: CustomerBase, accounts: pd.DataFrame, horizon_days: np.ndarray | float) -> pd.DataFrame:
+    """Foresee each account's next days.
+
+    Parameters
+    ----------
+    horizon_days : one number, or one per row
+
+    Returns
+    -------
+    One row per account, on its index, finite: expected_orders and p_no_order over the horizon; p_alive;
+    order_rate_per_day while alive; expected_orders_365d; expected_order_margin (money, above 0)
+    """
+    histories = _histories(accounts)
+    process = base.process
+    alpha_rate = (process.r + histories.n_repeats) / (process.alpha + histories.age_days)
+    return pd.DataFrame(
+        {
+            "expected_orders": np.maximum(process.expected_orders(histories, horizon_days), LEAST_ORDERS),
+            "p_no_order": process.p_no_order(histories, horizon_days),
+            "p_alive": process.p_alive(histories),
+            "order_rate_per_day": alpha_rate,
+            "expected_orders_365d": process.expected_orders(histories, 365.0),
+            "expected_order_margin": _expected_margin(base.margin, accounts),
+        },
+        index=accounts.index,
+    )
+
+
+def _histories(accounts: pd.DataFrame) -> Histories:
+    tenure, recency = (as_numbers(accounts[name]) for name in ("tenure_days", "recency_days"))
+    return Histories.of(as_numbers(accounts["n_orders"]) - 1, tenure - recency, tenure)
+
+
+def _margin_per_order(accounts: pd.DataFrame) -> np.ndarray:
+    return np.asarray(as_numbers(accounts["margin_amount"]) / as_numbers(accounts["n_orders"]))
+
+
+def _expected_margin(model: GammaGamma | None, accounts: pd.DataFrame) -> np.ndarray:
+    if model is None:
+        return np.full(len(accounts), LEAST_MARGIN_SHARE)
+    # An account that lost money so far counts as one that earned nothing: its future leans on everybody's.
+    n_orders, margin = as_numbers(accounts["n_orders"]), np.maximum(_margin_per_order(accounts), 0.0)
+    everybody = float(model.expected_amount(np.zeros(1), np.zeros(1))[0])
+    return np.maximum(model.expected_amount(n_orders, margin), LEAST_MARGIN_SHARE * everybody)

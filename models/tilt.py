@@ -1,0 +1,181 @@
+"""A booster that corrects an expectation: what the classical models say, times what accounts of this kind did since.
+
+The booster starts from the expectation (its offset), so it holds for any horizon that the expectation holds for, and
+knows only how reality differs from it. How far it is trusted is decided by the last rehearsal: with weight 0 the
+expectation stands, with weight 1 the booster's correction in full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+import pandas as pd
+from scipy.optimize import minimize
+
+from models.account_panel import INPUTS, TEXT, VALUE_HORIZON_DAYS, Rehearsal, rehearsal, rows_that_train
+from models.boosting import TrainingRows, boost, predict_rows
+from models.inputs import Inputs, learn_inputs
+
+# Capacity is fixed and the weight shrinks it: on past cut-offs of four books the number of trees chosen by early
+# stopping was no better, and in young books a rehearsal of weeks says little about how many trees a year can feed.
+N_ROUNDS = 150
+FEWEST_EVENTS = 50  # accounts of each kind in a rehearsal below which it cannot tell what a booster is worth
+PSEUDO_EVENTS = 200.0  # events that say "the level is right" against those of the rehearsal
+MOST_LEVEL = float(np.log(2))
+PARAMS: Mapping[str, Any] = {
+    "learning_rate": 0.05,
+    "num_leaves": 12,
+    "min_data_in_leaf": 40,
+    "feature_fraction": 0.6,
+    "lambda_l2": 5.0,
+    "max_bin": 127,
+    "cat_smooth": 20.0,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """What is foretold.
+
+    Parameters
+    ----------
+    params : LightGBM's objective
+    outcome : what came, one number per row
+    offset : the expectation on the booster's scale, its logarithm or log-odds
+    is_amount : whether that scale is the logarithm, else it is the log-odds of a chance
+    losses : (prediction on that scale, outcome) -> loss of each row; the weight makes its mean least
+    is_event : rows that tell something about the level
+    """
+
+    params: Mapping[str, Any]
+    outcome: Callable[[pd.DataFrame], np.ndarray]
+    offset: Callable[[pd.DataFrame], np.ndarray]
+    is_amount: bool
+    losses: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    is_event: Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Tilt:
+    """Correction of an expectation: offset + weight x score + level, on the booster's scale.
+
+    Parameters
+    ----------
+    booster, inputs : None where the expectation stands alone
+    weight : share of the booster's correction that the rehearsal confirmed, 0 to 1
+    level : shift that the rehearsal found, see `trusted_level`
+    """
+
+    weight: float = 0.0
+    level: float = 0.0
+    inputs: Inputs | None = None
+    booster: lgb.Booster | None = None
+
+    def apply(self, target: Target, rows: pd.DataFrame) -> np.ndarray:
+        """Predict on the booster's scale; `rows` hold the expectations over the horizon that is asked."""
+        return np.asarray(target.offset(rows) + self.weight * self._score(rows) + self.level)
+
+    def _score(self, rows: pd.DataFrame) -> np.ndarray:
+        if self.booster is None or self.inputs is None:
+            return np.zeros(len(rows))
+        return predict_rows(self.booster, self.inputs, self.inputs.matrix(rows), raw_score=True)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the booster."""
+        return {
+            "weight": self.weight,
+            "level": self.level,
+            "inputs": self.inputs.to_json() if self.inputs else None,
+        }
+
+    @classmethod
+    def from_json(cls, saved: Mapping[str, Any], booster: lgb.Booster | None) -> Tilt:
+        """Undo `to_json`."""
+        inputs = Inputs.from_json(saved["inputs"]) if saved["inputs"] else None
+        return cls(saved["weight"], saved["level"], inputs, booster)
+
+
+@dataclass(frozen=True, eq=False)
+class Rehearsed:
+    """What the rehearsal said: predictions on the booster's scale for the judged rows, and their mean loss."""
+
+    rehearsal: Rehearsal
+    prediction: np.ndarray
+    loss: float
+
+
+def fit(panel: pd.DataFrame, target: Target, seed: int = 0) -> tuple[Tilt, Rehearsed | None]:
+    """Learn from the panel; without a rehearsal that can tell what a booster is worth the expectation stands alone."""
+    tried = rehearsal(panel)
+    if tried is None:
+        return Tilt(), None
+    outcome, offset = target.outcome(tried.judged), target.offset(tried.judged)
+    is_event = target.is_event(outcome)
+    n_events = int(min(is_event.sum(), (~is_event).sum()))
+    if n_events < FEWEST_EVENTS:
+        return Tilt(), Rehearsed(tried, offset, float(target.losses(offset, outcome).mean()))
+    before = _train(tried.past, target, seed)
+    score = before._score(tried.judged)
+    weight, level = _weight_and_level(score, offset, outcome, target)
+    trusted = trusted_level(level, n_events, tried.days)
+    foretold = offset + weight * score + trusted
+    rehearsed = Rehearsed(tried, foretold, float(target.losses(foretold, outcome).mean()))
+    if weight == 0:
+        return Tilt(0.0, trusted), rehearsed
+    now = _train(rows_that_train(panel), target, seed)
+    return Tilt(weight, trusted, now.inputs, now.booster), rehearsed
+
+
+def in_words(correction: Tilt, rehearsed: Rehearsed | None) -> str:
+    """How far the booster is trusted, and why."""
+    if rehearsed is None:
+        return "alone: the history is too short to rehearse a correction"
+    over = f"a rehearsal over {rehearsed.rehearsal.days} days"
+    if correction.weight == 0:
+        return f"alone: in {over} trees were no better, or events too few"
+    return f"corrected by {N_ROUNDS} boosted trees, at {correction.weight:.0%} as {over} confirms"
+
+
+def _train(rows: pd.DataFrame, target: Target, seed: int) -> Tilt:
+    inputs = learn_inputs(rows, INPUTS, TEXT)
+    one = np.ones(len(rows))
+    table = TrainingRows(inputs, inputs.matrix(rows), target.outcome(rows), one, target.offset(rows))
+    params = {**PARAMS, **target.params, "seed": seed}
+    return Tilt(1.0, 0.0, inputs, boost(table.dataset(params), params, N_ROUNDS))
+
+
+def _weight_and_level(
+    score: np.ndarray, offset: np.ndarray, outcome: np.ndarray, target: Target
+) -> tuple[float, float]:
+    """The pair under which the rehearsal's outcomes are likeliest: how much of the correction, and what shift."""
+
+    def loss(pair: np.ndarray) -> float:
+        return float(target.losses(offset + pair[0] * score + pair[1], outcome).mean())
+
+    bounds = [(0.0, 1.0), (-MOST_LEVEL, MOST_LEVEL)]
+    weight, level = minimize(loss, np.array([0.5, 0.0]), method="L-BFGS-B", bounds=bounds).x
+    weight = round(float(weight), 3)
+    return weight, total_level(offset + weight * score, outcome) if target.is_amount else float(level)
+
+
+def total_level(log_prediction: np.ndarray, outcome: np.ndarray) -> float:
+    """Shift that makes the predictions add up to the outcomes, at most twofold: a level is judged by its total.
+
+    >>> round(total_level(np.log([1.0, 3.0]), np.array([2.0, 4.0])), 4)  # log 1.5
+    0.4055
+    """
+    ratio = float(outcome.sum()) / max(float(np.exp(log_prediction).sum()), 1e-12)
+    return float(np.clip(np.log(max(ratio, 1e-12)), -MOST_LEVEL, MOST_LEVEL))
+
+
+def trusted_level(level: float, n_events: int, days: int) -> float:
+    """The shift, shrunk to none by the events it rests on and by the part of a year in which it was seen.
+
+    A level seen over a part of the year is partly that part's season: on past cut-offs of four young books, 8 to 14
+    weeks each, it did not hold.
+    """
+    return level * n_events / (n_events + PSEUDO_EVENTS) * min(days / VALUE_HORIZON_DAYS, 1.0)
