@@ -67,8 +67,8 @@ def fulfilment_queue(
 
     Parameters
     ----------
-    lines : open lines with lifetime_value, p_no_order_365d, override, override_quantity, override_who, override_why
-        and assumed (text, null if nothing was) added
+    lines : open lines with lifetime_value, its _low and _high, p_no_order_365d, override, override_quantity,
+        override_who, override_why and assumed (text, null if nothing was) added
     costs : what cost_of_waiting made of them, indexed like lines
     allocation : what give_out made of them
     waits : wait_days, latest_wait_days, next_inbound_po_line_id and wait_source, indexed like lines

@@ -47,6 +47,8 @@ QUEUE_COLUMNS = (
     Column("advice", "str", TEXT, "none, tell, offer, expedite, substitute, transfer"),
     Column("p_cancel_14d", "float64", SHARE, "chance of cancelling within 14 days if nobody ships"),
     Column("lifetime_value", "float64", MONEY, "expected margin over 365 days after as_of, open lines excluded"),
+    Column("lifetime_value_low", "float64", MONEY, "nine of ten such customers bring at least this and ..."),
+    Column("lifetime_value_high", "float64", MONEY, "... at most this; both null where it was never rehearsed"),
     Column("p_no_order_365d", "float64", SHARE, "chance of no order within 365 days if served as planned"),
     Column("loss_if_waits", "float64", MONEY, "lost in expectation if passed over now and the rest goes as planned"),
     Column("loss_cancel", "float64", MONEY, "of it: this order's margin and the handling of its cancellation"),

@@ -230,7 +230,7 @@ def _write_workbook(queue: pd.DataFrame, path: Path) -> None:
 
 
 def _is_money(name: str) -> bool:
-    return name.startswith("loss_") or name.endswith(("_value", "_price"))
+    return name.startswith("loss_") or name.endswith(("_value", "_value_low", "_value_high", "_price"))
 
 
 def _write_cells(sheet: Any, place: int, cells: list[Cell], formats: Mapping[type, Any]) -> None:

@@ -61,10 +61,11 @@ class Predictions:
 
     `survival` (n_lines, n_days + 1): chance that a line is still wanted u days on if nobody ships it.
     `arrival` (n_lines, n_days + 2): chance that its next goods come in day u; the last column is later or never.
-    `receipts`: next_inbound_po_line_id and wait_source. `values`: lifetime_value (money over 365 days) and
-    p_no_order_365d, 0 and null for anonymous customers. `joint_cancel_share`: chance that another waiting line of an
-    order is cancelled with the first. `few_waited`: lines whose like hardly ever waited so long, so that the hazard of
-    all lines answers for them. `assumed`: answers that were not measured for any line, in plain words.
+    `receipts`: next_inbound_po_line_id and wait_source. `values`: lifetime_value (money over 365 days, 0 for anonymous
+    customers), its 90 % interval _low and _high, and p_no_order_365d, both null for them. `joint_cancel_share`: chance
+    that another waiting line of an order is cancelled with the first. `few_waited`: lines whose like hardly ever waited
+    so long, so that the hazard of all lines answers for them. `assumed`: answers that were not measured for any line,
+    in plain words.
     """
 
     survival: np.ndarray
@@ -114,10 +115,13 @@ def predict(
         models["arrival"], lines, features["inbound_dates"], today, n_days, default_wait_days
     )
     asked = accounts[accounts["account_id"].isin(lines["account_id"])].reset_index(drop=True)
+    low, high = lifetime_value.predict_interval(models["lifetime-value"], asked)
     values = pd.DataFrame(
         {
             "account_id": asked["account_id"],
             "lifetime_value": lifetime_value.predict(models["lifetime-value"], asked),
+            "lifetime_value_low": low,
+            "lifetime_value_high": high,
             "p_no_order_365d": next_order.predict(models["next-order"], asked),
         }
     )

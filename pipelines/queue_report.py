@@ -82,7 +82,7 @@ def _explained(line: pd.Series, queue: pd.DataFrame) -> list[str]:
         *(f"  {term:<20}{line[term]:>12,.2f} {line['currency']}" for term in terms),
         "",
         f"  cancels within 14 days if nobody ships: {line['p_cancel_14d']:.1%}",
-        f"  customer's margin over the next 365 days: {line['lifetime_value']:,.2f} {line['currency']}",
+        f"  customer's margin over the next 365 days: {_value(line)}",
         f"  waited {counted(line['waited_days'], 'day')} since the requested day or the order day",
         f"  {_promised(line)}",
         f"  {_expected(line, _today(queue))}",
@@ -92,6 +92,13 @@ def _explained(line: pd.Series, queue: pd.DataFrame) -> list[str]:
         f"  assumed: {line['assumed'] if pd.notna(line['assumed']) else 'nothing'}",
         *_others_served(line, queue),
     ]
+
+
+def _value(line: pd.Series) -> str:
+    expected = f"{line['lifetime_value']:,.2f} {line['currency']}"
+    if pd.isna(line["lifetime_value_high"]):
+        return expected
+    return f"{expected} (nine of ten like it: {line['lifetime_value_low']:,.2f} to {line['lifetime_value_high']:,.2f})"
 
 
 def _promised(line: pd.Series) -> str:

@@ -40,6 +40,8 @@ DEFAULTS: dict[str, Any] = {
     "line_margin": 40.0,
     "paid_share": 1.0,
     "lifetime_value": 0.0,
+    "lifetime_value_low": 0.0,
+    "lifetime_value_high": np.nan,
     "p_no_order_365d": 0.2,
     "loss_if_waits": 10.0,
     "override": None,

@@ -18,8 +18,9 @@ NEVER = 181
 CONTRACT = """rank pool_rank pool_size order_line_id order_id customer_id product_id warehouse_id customer_reference
     customer_name product_name owner segment ordered_at requested_on promised_on waited_days days_late open_quantity
     available_now ship_now_quantity next_inbound_po_line_id expected_on expected_latest_on action advice p_cancel_14d
-    lifetime_value p_no_order_365d loss_if_waits loss_cancel loss_future_orders loss_service loss_later_goods line_value
-    currency stock_price reason assumed override previous_rank changed_because promise_told_on run_id as_of""".split()
+    lifetime_value lifetime_value_low lifetime_value_high p_no_order_365d loss_if_waits loss_cancel
+    loss_future_orders loss_service loss_later_goods line_value currency stock_price reason assumed override
+    previous_rank changed_because promise_told_on run_id as_of""".split()
 
 
 def day(number):
@@ -161,7 +162,7 @@ def test_times_are_published_in_utc():
 
 
 def test_a_missing_column_is_named():
-    with pytest.raises(ValueError, match=r"queue: 1 of 45 columns are missing: \['owner'\]; add them to `lines`"):
+    with pytest.raises(ValueError, match=r"queue: 1 of 47 columns are missing: \['owner'\]; add them to `lines`"):
         queue_of(open_lines(1).drop(columns="owner"))
 
 

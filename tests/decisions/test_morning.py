@@ -14,7 +14,10 @@ from models.champions import Predictions
 from tests.decisions.open_lines import open_lines, pools, surely_on_day, wanted_at_daily_hazard
 
 RUN = RunFacts(run_id="r1", as_of=datetime(2026, 1, 15, 5, tzinfo=UTC), currency="EUR")
-ADDED_BY_DECIDE = ["lifetime_value", "p_no_order_365d", "override", "override_quantity", "override_who", "override_why"]
+ADDED_BY_DECIDE = [
+    *("lifetime_value", "lifetime_value_low", "lifetime_value_high", "p_no_order_365d"),
+    *("override", "override_quantity", "override_who", "override_why"),
+]
 NO_WORDS = ["order_line_id", "order_id", "customer_id", "product_id", "action", "quantity", "who", "why", "made_at"]
 FEW = "cancellation risk (few such lines ever waited so long)"
 
@@ -32,7 +35,15 @@ def decided(n_lines, lifetime_value=0.0, unit_cost_is_assumed=False, **said):
         "survival": wanted_at_daily_hazard(*[0.02] * n_lines),
         "arrival": surely_on_day(*[10] * n_lines),
         "receipts": pd.DataFrame({"next_inbound_po_line_id": "PO1", "wait_source": "inbound"}, index=lines.index),
-        "values": pd.DataFrame({"lifetime_value": lifetime_value, "p_no_order_365d": 0.2}, index=lines.index),
+        "values": pd.DataFrame(
+            {
+                "lifetime_value": lifetime_value,
+                "lifetime_value_low": 0.0,
+                "lifetime_value_high": 900.0,
+                "p_no_order_365d": 0.2,
+            },
+            index=lines.index,
+        ),
         "joint_cancel_share": 0.0,
         "few_waited": np.zeros(n_lines, dtype=bool),
         "assumed": (),

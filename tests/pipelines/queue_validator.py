@@ -22,7 +22,7 @@ NUMBERS = [
     *("lifetime_value loss_if_waits line_value stock_price".split()),
     *TERMS,
 ]
-OFTEN_EMPTY_NUMBERS = ["days_late", "p_no_order_365d", "previous_rank"]
+OFTEN_EMPTY_NUMBERS = "days_late lifetime_value_low lifetime_value_high p_no_order_365d previous_rank".split()
 NEVER_EMPTY_TEXTS = "order_line_id order_id product_id warehouse_id action advice currency reason run_id".split()
 COLUMNS = {*TEXTS, *DAYS, *NUMBERS, *OFTEN_EMPTY_NUMBERS, "ordered_at", "as_of"}
 FILES = {"queue.parquet", "queue.csv", "queue.xlsx", "rejected.csv", "not_ranked.csv"}
@@ -47,6 +47,10 @@ def violations(out: Path, as_of: datetime, currency: str = "EUR") -> list[str]:
         .all(),
         "lifetime_value is not negative, and 0 for nobody": (queue["lifetime_value"] >= 0).all()
         and (queue.loc[queue["customer_id"].isna(), "lifetime_value"] == 0).all(),
+        "its interval is in order, and null for nobody": not (
+            queue["lifetime_value_low"] > queue["lifetime_value_high"]
+        ).any()
+        and queue.loc[queue["customer_id"].isna(), "lifetime_value_high"].isna().all(),
         "days late count from the promise": _days_late(queue, as_of),
         "expected_latest_on is not before expected_on, nor that before today": _expected(queue, as_of),
         "actions": _actions(queue),

@@ -121,6 +121,8 @@ def small_queue(**changed):
             "stock_price": 1234.5,
             "p_cancel_14d": 0.125,
             "lifetime_value": 80.0,
+            "lifetime_value_low": 0.0,
+            "lifetime_value_high": 250.0,
             "assumed": pd.Series([None, None, "wait (no inbound line)"], dtype="str"),
             **dict.fromkeys(["loss_cancel", "loss_future_orders", "loss_service", "loss_later_goods"], 1.0),
             "loss_if_waits": 4.0,
