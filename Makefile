@@ -25,8 +25,10 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 demo: .venv/ready
 	@$(BIN)/backorder demo --store demo/store --out demo/queue
 
+# In as many processes as WORKERS says; 0 is one that a debugger can stop in.
+WORKERS ?= 2
 test: .venv/ready
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 lint: .venv/ready
 	@$(BIN)/ruff check .

@@ -43,6 +43,7 @@ def test_readme_opens_with_the_two_commands() -> None:
     assert first == [["make", "demo"], ["make", "test"]]
 
 
+@pytest.mark.slow
 def test_the_python_block_reads_the_queue_that_the_commands_made(folder: Path) -> None:
     (block,) = [block for kind, block in BLOCKS if kind == "python"]
     done = subprocess.run([sys.executable, "-c", block], cwd=folder, capture_output=True, text=True, check=False)
@@ -50,6 +51,7 @@ def test_the_python_block_reads_the_queue_that_the_commands_made(folder: Path) -
     assert "loss_if_waits" in done.stdout
 
 
+@pytest.mark.slow
 def test_explain_explains_a_line_of_that_queue(folder: Path) -> None:
     (block,) = blocks_with("backorder explain")
     line = pd.read_parquet(folder / "queue" / "queue.parquet")["order_line_id"].iloc[0]

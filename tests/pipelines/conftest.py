@@ -1,12 +1,14 @@
 import logging
 import os
 import shutil
+from contextlib import suppress
 
 import pytest
+from filelock import FileLock
 
 from pipelines import steps
 from pipelines.jobs import train
-from tests.pipelines.small_company import T, company_tables, site_of
+from tests.pipelines.small_company import LATER, TINY_T, T, company_tables, copied_site, site_of, tiny_tables
 
 
 def no_tracking(*_):
@@ -17,8 +19,9 @@ def no_tracking(*_):
 def plain_surroundings(request, monkeypatch, tmp_path):
     """No settings and no server from outside; MLflow only for tests that ask for the fixture `tracked`."""
     for name in list(os.environ):
-        if name.startswith("BACKORDER_") or name in {"PREFECT_API_URL", "MLFLOW_TRACKING_URI"}:
+        if name.startswith("BACKORDER_") or name == "PREFECT_API_URL":
             monkeypatch.delenv(name)
+    os.environ.pop("MLFLOW_TRACKING_URI", None)  # not by monkeypatch, which would put a module's fixture's place back
     monkeypatch.setenv("PREFECT_PROFILES_PATH", str(tmp_path / "no-profiles.toml"))
     log = logging.getLogger("backorder")  # the command hangs a handler on it, for a stderr that ends with the test
     monkeypatch.setattr(log, "handlers", [])
@@ -36,13 +39,61 @@ def tracked():
 
 
 @pytest.fixture(scope="session")
-def trained_site(tmp_path_factory):
-    """The small company's site with models trained as of T; tests work on copies."""
-    site = site_of(tmp_path_factory.mktemp("trained"), company_tables())
+def made_once(tmp_path_factory):
+    """Make a site's folder in one of pytest-xdist's processes for them all; `fill` writes into it."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+
+    def made(name, fill):
+        folder, done = root / name, root / f"{name}.done"
+        with FileLock(root / f"{name}.lock"):
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of a process that failed half way
+                fill(folder)
+                done.touch()
+        return site_of(folder)
+
+    return made
+
+
+def train_small(folder):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(steps, "track_training", no_tracking)
-        train(site, T)
-    return site
+        train(site_of(folder, company_tables()), T)
+
+
+@pytest.fixture(scope="session")
+def trained_site(made_once):
+    """The small company's site with models trained as of T; tests work on copies."""
+    return made_once("trained", train_small)
+
+
+class StopHereError(Exception):
+    """Ends a training before its first model."""
+
+
+def look_back(folder):
+    def stop(*_):
+        raise StopHereError
+
+    site = site_of(folder, tiny_tables())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(steps, "_evaluate", stop)
+        for as_of in (TINY_T, LATER):
+            with suppress(StopHereError):
+                train(site, as_of)
+
+
+@pytest.fixture(scope="session")
+def looked_back_site(made_once):
+    """The tiny company's site, whose trainings as of TINY_T and LATER resume after the look back."""
+    return made_once("looked-back", look_back)
+
+
+@pytest.fixture
+def looked_back(looked_back_site, tmp_path):
+    """Make a copy of that site, for tests of what becomes of models: the look back is half of a training's work."""
+    return lambda name="site": copied_site(looked_back_site, tmp_path / name)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """A small simulated company for the jobs' tests: its tables, a morning, and helpers that run a job in a folder."""
 
+import shutil
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,7 @@ SHAPE = CompanyShape(n_customers=200, n_products=8, n_days=300, safety_days=-8, 
 TINY = CompanyShape(n_customers=60, n_products=5, n_days=150, safety_days=-8, median_gap_days=15.0, seed=2)
 T = datetime(2024, 10, 27, 5)
 TINY_T = datetime(2024, 5, 30, 5)
+LATER = TINY_T + timedelta(days=1)
 WEEK = timedelta(days=7)
 FILES = ("queue.parquet", "queue.csv", "queue.xlsx", "manifest.json")
 
@@ -64,6 +66,13 @@ def site_of(folder: Path, tables: Tables | None = None, **settings: object) -> S
     if tables is not None:
         write_tables(tables, folder / "data")
     return Site(data=str(folder / "data"), store=str(folder / "store"), out=str(folder / "out"), **settings)
+
+
+def copied_site(site: Site, folder: Path) -> Site:
+    """A copy of the site's data and store below `folder`."""
+    shutil.copytree(site.data, folder / "data")
+    shutil.copytree(site.store, folder / "store")
+    return site_of(folder)
 
 
 def published_bytes(site: Site) -> dict[str, bytes]:

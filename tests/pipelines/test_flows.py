@@ -102,8 +102,9 @@ def _group(pid):
 
 
 def _free_port():
-    # Below 32768, where no outgoing connection can take it in between.
-    for port in range(21000, 32000):
+    # Below 32768, where no outgoing connection can take it in between; pytest-xdist's processes look in other places.
+    first = 21000 + 500 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    for port in range(first, 32000):
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
@@ -166,8 +167,8 @@ def test_the_four_flows_end_completed_and_publish_what_the_plain_job_does(server
     assert last_flow_run("daily").parameters == given(site)
 
 
-def test_a_scheduled_flows_t_is_its_scheduled_start_however_late_it_begins(server, plain, tmp_path):
-    site = site_of(tmp_path, tiny_tables())
+def test_a_scheduled_flows_t_is_its_scheduled_start_however_late_it_begins(server, plain, looked_back):
+    site = looked_back()
     parameters = given(site, as_of=None)
     with get_client(sync_client=True) as client:
         run = client.create_flow_run(
@@ -204,8 +205,8 @@ def test_without_a_flow_run_the_scheduled_start_is_now():
     assert morning_of(None, "2024-05-30T07:00:00+02:00", None, None, None)[1] == TINY_T
 
 
-def test_the_command_goes_through_the_server_that_answers(server, plain, tmp_path, monkeypatch, capsys):
-    site = site_of(tmp_path, tiny_tables())
+def test_the_command_goes_through_the_server_that_answers(server, plain, looked_back, monkeypatch, capsys):
+    site = looked_back()
     monkeypatch.setenv("PREFECT_API_URL", server)
     n_runs = _n_flow_runs()
     options = ["--data", site.data, "--store", site.store, "--out", site.out, "--as-of", f"{TINY_T}Z"]
@@ -231,9 +232,9 @@ def test_a_refusal_inside_a_flow_is_failed_there_and_exit_code_1_here(server, tm
     assert last_flow_run("daily").state.type == "FAILED"
 
 
-def test_a_server_that_is_set_but_gone_is_said_and_the_job_runs_without_it(plain, tmp_path, monkeypatch, capsys):
+def test_a_server_that_is_set_but_gone_is_said_and_the_job_runs_without_it(plain, looked_back, monkeypatch, capsys):
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
-    site = site_of(tmp_path, tiny_tables())
+    site = looked_back()
     with settings.temporary_settings({settings.PREFECT_API_URL: "http://127.0.0.1:9/api"}):
         options = ["--data", site.data, "--store", site.store, "--out", site.out, "--as-of", f"{TINY_T}Z"]
         assert main(["run", *options]) == 0

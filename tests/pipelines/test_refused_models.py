@@ -1,8 +1,6 @@
 """A model that its report refuses does not replace one that passed; where none did, it serves and every row says so."""
 
-import shutil
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
 
@@ -16,12 +14,11 @@ from models.report import Report
 from pipelines import steps
 from pipelines.jobs import morning, score, train
 from pipelines.tracking import tracking_uri
-from tests.pipelines.small_company import TINY_T, different_files, queue_of, site_of, tiny_tables
+from tests.pipelines.small_company import LATER, TINY_T, different_files, queue_of
 
 RISK = "cancellation-risk"
 WHY = "12 % too low on later days"
 MARK = f"cancellation risk ({WHY})"
-LATER = TINY_T + timedelta(days=1)
 
 
 @pytest.fixture
@@ -39,8 +36,8 @@ def refuse(monkeypatch):
 
 
 @pytest.fixture
-def site(tmp_path):
-    return site_of(tmp_path, tiny_tables())
+def site(looked_back):
+    return looked_back()
 
 
 def serving(site, as_of):
@@ -126,11 +123,10 @@ def test_training_again_with_a_refused_model_in_service_changes_nothing_and_scor
 
 @pytest.mark.parametrize("step", ["_fit", "track_training", "predict"])
 def test_a_morning_that_crashed_with_a_refused_model_resumes_with_the_same_bytes(
-    site, refuse, tmp_path, monkeypatch, step
+    site, refuse, looked_back, monkeypatch, step
 ):
     refuse(RISK)
-    other = site_of(tmp_path / "other")
-    shutil.copytree(site.data, other.data, dirs_exist_ok=True)
+    other = looked_back("other")
     morning(site, TINY_T)
     with monkeypatch.context() as patch:
         patch.setattr(steps, step, _power_cut)
@@ -145,13 +141,13 @@ def _power_cut(*_):
     raise RuntimeError("power cut")
 
 
-def test_the_refusal_belongs_to_the_version_and_so_to_the_run_id(site, refuse, tmp_path):
+def test_the_refusal_belongs_to_the_version_and_so_to_the_run_id(looked_back, refuse):
     ids = set()
     for place, why in enumerate(((WHY,), (WHY, "20 % too high after 30 days"))):
         refuse(RISK, why=why)
-        own = replace(site, store=str(tmp_path / f"store-{place}"))
-        morning(own, TINY_T)
-        ids.add(queue_of(own)["run_id"].iloc[0])
+        site = looked_back(f"site-{place}")
+        morning(site, TINY_T)
+        ids.add(queue_of(site)["run_id"].iloc[0])
     assert len(ids) == 2
     assert f"cancellation risk ({WHY}, 20 % too high after 30 days)" in queue_of(site)["assumed"].iloc[0]
 

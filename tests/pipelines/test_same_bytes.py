@@ -18,9 +18,11 @@ from models.champions import QUESTIONS
 from pipelines import steps
 from pipelines.jobs import morning, score, train
 from tests.pipelines.small_company import (
+    LATER,
     TINY_T,
     T,
     company_tables,
+    copied_site,
     different_files,
     published_bytes,
     queue_of,
@@ -30,9 +32,9 @@ from tests.pipelines.small_company import (
 
 
 @pytest.fixture(scope="module")
-def first(trained_site):
+def first(trained_site, tmp_path_factory):
     """The queue of the models trained as of T, published once."""
-    site = replace(trained_site, out=trained_site.out + "-first")
+    site = copied_site(trained_site, tmp_path_factory.mktemp("first"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(steps, "track_scoring", lambda *_: None)
         score(site, T)
@@ -177,9 +179,11 @@ def _fail_once(monkeypatch, name):
     monkeypatch.setattr(steps, name, cut_once)
 
 
-def test_a_crash_while_training_leaves_no_mixture_of_old_and_new_champions(trained, monkeypatch):
-    site, later = trained(company_tables(days_on=7)), T + timedelta(days=7)
-    before = steps.champions(Ledger(Path(site.store)), later)
+def test_a_crash_while_training_leaves_no_mixture_of_old_and_new_champions(looked_back, monkeypatch):
+    site = looked_back()
+    train(site, TINY_T)
+    before = steps.champions(Ledger(Path(site.store)), LATER)
+    assert set(before) == set(QUESTIONS)
     calls = []
 
     def fail_at_the_third(*args):
@@ -191,11 +195,11 @@ def test_a_crash_while_training_leaves_no_mixture_of_old_and_new_champions(train
     steps_fit = steps._fit
     monkeypatch.setattr(steps, "_fit", fail_at_the_third)
     with pytest.raises(RuntimeError, match="power cut"):
-        train(site, later)
-    assert steps.champions(Ledger(Path(site.store)), later) == before
-    train(site, later)
-    after = steps.champions(Ledger(Path(site.store)), later)
-    assert {version.as_of.replace(tzinfo=None) for version in after.values()} == {later}
+        train(site, LATER)
+    assert steps.champions(Ledger(Path(site.store)), LATER) == before
+    train(site, LATER)
+    after = steps.champions(Ledger(Path(site.store)), LATER)
+    assert {version.as_of.replace(tzinfo=None) for version in after.values()} == {LATER}
     assert set(after) == set(QUESTIONS)
 
 

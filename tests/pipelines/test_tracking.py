@@ -4,7 +4,6 @@ import json
 import socket
 import threading
 import time
-from datetime import timedelta
 from pathlib import Path
 
 import lightgbm
@@ -18,15 +17,15 @@ from pipelines import tracking
 from pipelines.jobs import score, train
 from pipelines.steps import champions
 from pipelines.tracking import tracking_uri
-from tests.pipelines.small_company import TINY_T, T, company_tables, different_files, queue_of, site_of, tiny_tables
+from tests.pipelines.small_company import LATER, TINY_T, T, copied_site, different_files, queue_of
 
 pytestmark = pytest.mark.usefixtures("tracked")
 
 
 @pytest.fixture(scope="module")
-def seen(tmp_path_factory):
+def seen(trained_site, tmp_path_factory):
     """Trained as of T and scored, with MLflow in the store's own database."""
-    site = site_of(tmp_path_factory.mktemp("seen"), company_tables())
+    site = copied_site(trained_site, tmp_path_factory.mktemp("seen"))  # models as kept, so that only MLflow is new
     train(site, T)
     score(site, T)
     return site
@@ -85,15 +84,15 @@ def test_every_registered_champion_loads_without_pickle_and_predicts_as_its_boos
         assert np.ptp(predicted) > 0
 
 
-def test_the_champion_shown_is_the_newest_by_as_of_though_an_older_one_is_trained_later(tmp_path):
-    site = site_of(tmp_path, tiny_tables())
-    for days_before in (0, 20):
-        train(site, TINY_T - timedelta(days=days_before))
-    mlflow.set_tracking_uri(tracking_uri(tmp_path / "store"))
+def test_the_champion_shown_is_the_newest_by_as_of_though_an_older_one_is_trained_later(looked_back):
+    site = looked_back()
+    for as_of in (LATER, TINY_T):
+        train(site, as_of)
+    mlflow.set_tracking_uri(tracking_uri(Path(site.store)))
     client = mlflow.MlflowClient()
     names = [model.name for model in client.search_registered_models()]
     for name in names:
-        assert client.get_model_version_by_alias(name, "champion").tags["as_of"] == TINY_T.isoformat()
+        assert client.get_model_version_by_alias(name, "champion").tags["as_of"] == LATER.isoformat()
     versions = [len(client.search_model_versions(f"name = '{name}'")) for name in names]
     assert max(versions) == 2, "a pooled model has no booster to register, but one of them was trained twice"
 
