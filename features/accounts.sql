@@ -8,6 +8,7 @@ with days as (
 ),
 rhythm as (
     select account_id, count(*) as n_orders, min(ordered_on) as first_on, max(ordered_on) as last_on,
+           count(*) filter (where ordered_on > today - 28) as n_orders_28d,
            count(*) filter (where ordered_on > today - 91) as n_orders_91d,
            count(*) filter (where ordered_on > today - 365) as n_orders_365d,
            avg(gap_days) as mean_gap_days, stddev_samp(gap_days) as sd_gap_days, max(gap_days) as longest_gap_days,
@@ -19,6 +20,7 @@ rhythm as (
 record as (
     select account_id, count(*) as n_lines, count(distinct product_id) as n_products,
            sum(net_amount) as spend_amount,
+           coalesce(sum(net_amount) filter (where ordered_on > today - 28), 0.0) as spend_28d,
            coalesce(sum(net_amount) filter (where ordered_on > today - 91), 0.0) as spend_91d,
            coalesce(sum(net_amount) filter (where ordered_on > today - 365), 0.0) as spend_365d,
            sum(net_margin) as margin_amount,
@@ -45,9 +47,10 @@ named as (
 select r.account_id, today as cutoff_on, n.segment, n.channel, n.country,
        cast(date_diff('day', h.first_on, today) as double) as tenure_days,
        cast(date_diff('day', h.last_on, today) as double) as recency_days,
-       cast(h.n_orders as double) as n_orders, cast(h.n_orders_91d as double) as n_orders_91d,
+       cast(h.n_orders as double) as n_orders,
+       cast(h.n_orders_28d as double) as n_orders_28d, cast(h.n_orders_91d as double) as n_orders_91d,
        cast(h.n_orders_365d as double) as n_orders_365d, h.mean_gap_days, h.sd_gap_days, h.longest_gap_days,
-       r.spend_amount, r.spend_91d, r.spend_365d, r.margin_amount, r.margin_91d, r.margin_365d,
+       r.spend_amount, r.spend_28d, r.spend_91d, r.spend_365d, r.margin_amount, r.margin_91d, r.margin_365d,
        h.mean_order_amount, h.last_order_amount, h.first_order_amount,
        cast(h.first_order_n_lines as double) as first_order_n_lines, h.first_order_quantity,
        cast(r.n_products as double) as n_products, r.discount_share, cast(r.n_lines as double) as n_lines,

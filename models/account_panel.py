@@ -19,11 +19,11 @@ from models.inputs import as_numbers
 
 # Not here: the cut-off's month. A few cut-offs a year would let it stand for single past days.
 NUMERIC = (
-    "tenure_days", "recency_days", "n_orders", "n_orders_91d", "n_orders_365d", "mean_gap_days", "sd_gap_days",
-    "longest_gap_days", "spend_amount", "spend_91d", "spend_365d", "margin_amount", "margin_91d", "margin_365d",
-    "mean_order_amount", "last_order_amount", "first_order_amount", "first_order_n_lines", "first_order_quantity",
-    "n_products", "discount_share", "n_lines", "n_cancelled_lines", "cancel_share", "late_share", "mean_wait_days",
-    "returned_share", "n_open_lines", "n_waiting_lines", "open_amount",
+    "tenure_days", "recency_days", "n_orders", "n_orders_28d", "n_orders_91d", "n_orders_365d", "mean_gap_days",
+    "sd_gap_days", "longest_gap_days", "spend_amount", "spend_28d", "spend_91d", "spend_365d", "margin_amount",
+    "margin_91d", "margin_365d", "mean_order_amount", "last_order_amount", "first_order_amount", "first_order_n_lines",
+    "first_order_quantity", "n_products", "discount_share", "n_lines", "n_cancelled_lines", "cancel_share",
+    "late_share", "mean_wait_days", "returned_share", "n_open_lines", "n_waiting_lines", "open_amount",
 )  # fmt: skip
 TEXT = ("segment", "channel", "country")
 INPUTS = (*NUMERIC, *EXPECTATIONS)

@@ -159,7 +159,7 @@ def predict(model: LifetimeValueModel, accounts: pd.DataFrame, horizon_days: flo
     """
     if model.base is None:
         return horizon_days / VALUE_HORIZON_DAYS * _from_own_history(model.margin_per_day, accounts)
-    rows = accounts.join(customer_base.expect(model.base, accounts, horizon_days))
+    rows = accounts.assign(**customer_base.expect(model.base, accounts, horizon_days))
     return model.net_share * np.exp(_log_value(model.form, model.correction, model.level, rows))
 
 
@@ -170,7 +170,8 @@ def predict_interval(
     if model.base is None or model.intervals is None:
         return np.full(len(accounts), np.nan), np.full(len(accounts), np.nan)
     silent = as_numbers(customer_base.expect(model.base, accounts, horizon_days)["p_no_order"])
-    return bounds(model.intervals, predict(model, accounts, horizon_days), silent)
+    gains = predict(model, accounts, horizon_days) / max(model.net_share, 1e-9)  # intervals know losses as 0
+    return bounds(model.intervals, gains, silent)
 
 
 def _log_value(form: str, correction: Tilt, level: float, rows: pd.DataFrame) -> np.ndarray:

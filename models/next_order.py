@@ -178,7 +178,7 @@ def by_recency(model: NextOrderModel, accounts: pd.DataFrame) -> np.ndarray:
 
 
 def _expected(base: CustomerBase, accounts: pd.DataFrame, horizon_days: float) -> pd.DataFrame:
-    return accounts.join(customer_base.expect(base, accounts, horizon_days))
+    return accounts.assign(**customer_base.expect(base, accounts, horizon_days))
 
 
 def _intervals(told: Rehearsed | None, counted: Rehearsed | None) -> Intervals | None:

@@ -14,11 +14,11 @@ from typing import Any
 import lightgbm as lgb
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize
+from scipy.optimize import minimize, minimize_scalar
 
 from models.account_panel import INPUTS, TEXT, VALUE_HORIZON_DAYS, Rehearsal, rehearsal, rows_that_train
 from models.boosting import TrainingRows, boost, predict_rows
-from models.inputs import Inputs, learn_inputs
+from models.inputs import Inputs, as_numbers, learn_inputs
 
 # Capacity is fixed and the weight shrinks it: on past cut-offs of four books the number of trees chosen by early
 # stopping was no better, and in young books a rehearsal of weeks says little about how many trees a year can feed.
@@ -142,8 +142,9 @@ def in_words(correction: Tilt, rehearsed: Rehearsed | None) -> str:
 
 def _train(rows: pd.DataFrame, target: Target, seed: int) -> Tilt:
     inputs = learn_inputs(rows, INPUTS, TEXT)
-    one = np.ones(len(rows))
-    table = TrainingRows(inputs, inputs.matrix(rows), target.outcome(rows), one, target.offset(rows))
+    one, outcome = np.ones(len(rows)), target.outcome(rows)
+    offset = target.offset(rows) + _untrusted_levels(rows, target, outcome)
+    table = TrainingRows(inputs, inputs.matrix(rows), outcome, one, offset)
     params = {**PARAMS, **target.params, "seed": seed}
     return Tilt(1.0, 0.0, inputs, boost(table.dataset(params), params, N_ROUNDS))
 
@@ -157,9 +158,29 @@ def _weight_and_level(
         return float(target.losses(offset + pair[0] * score + pair[1], outcome).mean())
 
     bounds = [(0.0, 1.0), (-MOST_LEVEL, MOST_LEVEL)]
-    weight, level = minimize(loss, np.array([0.5, 0.0]), method="L-BFGS-B", bounds=bounds).x
-    weight = round(float(weight), 3)
-    return weight, total_level(offset + weight * score, outcome) if target.is_amount else float(level)
+    weight = round(float(minimize(loss, np.array([0.5, 0.0]), method="L-BFGS-B", bounds=bounds).x[0]), 3)
+    return weight, _level(offset + weight * score, outcome, target)
+
+
+def _level(prediction: np.ndarray, outcome: np.ndarray, target: Target) -> float:
+    """Shift that makes the predictions add up to the outcomes."""
+    if target.is_amount:
+        return total_level(prediction, outcome)
+
+    def loss(level: float) -> float:
+        return float(target.losses(prediction + level, outcome).mean())
+
+    return float(minimize_scalar(loss, bounds=(-MOST_LEVEL, MOST_LEVEL), method="bounded").x)
+
+
+def _untrusted_levels(rows: pd.DataFrame, target: Target, outcome: np.ndarray) -> np.ndarray:
+    """How much more came in each window than expected, as far as that may be its season: not the booster's to learn."""
+    offset, shift = target.offset(rows), np.zeros(len(rows))
+    days = as_numbers(rows["horizon_days"])
+    for window in rows.groupby("cutoff_on").indices.values():
+        doubt = 1.0 - trust_in_level(float(days[window[0]]))
+        shift[window] = doubt * _level(offset[window], outcome[window], target) if doubt > 0 else 0.0
+    return shift
 
 
 def total_level(log_prediction: np.ndarray, outcome: np.ndarray) -> float:
@@ -173,9 +194,17 @@ def total_level(log_prediction: np.ndarray, outcome: np.ndarray) -> float:
 
 
 def trusted_level(level: float, n_events: int, days: int) -> float:
-    """The shift, shrunk to none by the events it rests on and by the part of a year in which it was seen.
+    """The shift, shrunk to none by the events it rests on and by the part of a year in which it was seen."""
+    return level * n_events / (n_events + PSEUDO_EVENTS) * trust_in_level(days)
 
-    A level seen over a part of the year is partly that part's season: on past cut-offs of four young books, 8 to 14
-    weeks each, it did not hold.
+
+def trust_in_level(days: float) -> float:
+    """How far a level that was seen for so many days may be taken for more than their season, 0 to 1.
+
+    Not at all up to half a year, which may have been the better half or the worse; in full over a year. On past
+    cut-offs of four young books, 8 to 14 weeks each, levels did not hold from one origin to the next.
+
+    >>> [trust_in_level(days) for days in (91, 182.5, 273.75, 365)]
+    [0.0, 0.0, 0.5, 1.0]
     """
-    return level * n_events / (n_events + PSEUDO_EVENTS) * min(days / VALUE_HORIZON_DAYS, 1.0)
+    return float(np.clip(2 * days / VALUE_HORIZON_DAYS - 1, 0.0, 1.0))

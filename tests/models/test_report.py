@@ -10,11 +10,13 @@ from models.report import (
     Report,
     by_band,
     calibration_plot,
+    coverage_plot,
     curves_plot,
     gain_curve,
     gain_plot,
     hazard_plot,
     importance_plot,
+    orders_by_frequency_plot,
     ratio_plot,
 )
 
@@ -28,6 +30,8 @@ def test_plots_are_figures_that_can_be_saved(tmp_path):
         "hazard": hazard_plot(100 * numbers - 50, numbers, numbers, np.ones(100)),
         "ratio": ratio_plot(["0-6", "7-13"], [(3.0, 2.5), (0.0, 0.0)], "title"),
         "curves": curves_plot(np.array([[1.0, 0.9], [1.0, 0.5]]), ["one", "two"], "title"),
+        "orders": orders_by_frequency_plot([1, 1, 9], [0.2, 0.4, 6], [0, 1, 5]),
+        "coverage": coverage_plot(["1", "wholesale"], [0.9, 0.8], [0.88, 0.7], [0.92, 0.9]),
     }
     for name, figure in Report(figures=figures).figures.items():
         assert isinstance(figure, Figure)
@@ -36,7 +40,8 @@ def test_plots_are_figures_that_can_be_saved(tmp_path):
 
 
 def test_plots_of_nothing_are_drawn_empty():
-    for figure in (calibration_plot([], [], "title"), gain_plot([], [], "title"), importance_plot([], [], "title")):
+    titled = (calibration_plot([], [], "title"), gain_plot([], [], "title"), importance_plot([], [], "title"))
+    for figure in (*titled, orders_by_frequency_plot([], [], []), coverage_plot([], [], [], [])):
         assert isinstance(figure, Figure)
 
 
@@ -74,6 +79,30 @@ def test_the_hazard_by_lateness_is_the_weighted_mean_of_each_week():
     assert predicted.get_xdata().tolist() == [3.5, 10.5]
     assert observed.get_ydata().tolist() == [0.25, 1.0]
     assert predicted.get_ydata().tolist() == [0.125, 0.5]
+
+
+def test_orders_to_come_are_means_over_accounts_with_as_many_orders_and_seven_stands_for_more():
+    figure = orders_by_frequency_plot([1, 1, 7, 30, 3], [0.25, 0.75, 4.0, 8.0, 1.0], [0, 2, 5, 8, 1])
+    (axes,) = figure.axes
+    expected, actual = axes.lines
+    assert expected.get_xdata().tolist() == actual.get_xdata().tolist() == [0, 2, 6]
+    assert expected.get_ydata().tolist() == [0.5, 1.0, 6.0]
+    assert actual.get_ydata().tolist() == [1.0, 1.0, 6.5]
+    labels = [label.get_text() for label in axes.get_xticklabels()]
+    assert [labels[place] for place in (0, 1, 2, 6)] == ["1\n(2)", "2\n(0)", "3\n(1)", "7+\n(2)"]
+
+
+def test_coverage_is_drawn_from_the_top_down_with_its_interval_and_the_goal():
+    (axes,) = coverage_plot(["1", "2", "trade"], [0.9, 0.85, 0.5], [0.8, 0.8, 0.3], [0.95, 0.9, 0.7], goal=0.9).axes
+    goal, points = axes.lines
+    assert goal.get_xdata() == [0.9, 0.9]
+    assert points.get_xdata().tolist() == [0.9, 0.85, 0.5]
+    (bars,) = axes.collections
+    ends = np.array([segment[:, 0] for segment in bars.get_segments()])
+    assert ends.tolist() == [[0.8, 0.95], [0.8, 0.9], [0.3, 0.7]]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["1", "2", "trade"]
+    assert axes.yaxis_inverted()
+    assert axes.get_xlim()[0] < 0.3
 
 
 def test_bands_keep_the_mean_of_all_rows():
