@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from erp.known import Facts, local_day
-from features.feature_tables import build, prepare
+from features.feature_tables import build, fetch, prepare
 from features.stretches import look_back
 
 
@@ -74,7 +74,7 @@ MOST_ACCOUNT_ROWS = 250_000  # of one origin: a booster of this size learns no m
 
 
 def account_samples(facts: Facts, horizon_days: int = 365, at_most: int = 12) -> pd.DataFrame:
-    """Accounts at past cut-offs, with what they ordered after each, as far as an origin had seen it.
+    """Accounts at past cut-offs, with what they ordered after each, as an origin knew it.
 
     An origin is a day on which a model could have been trained: T itself, and before it days from which the next
     origin can be foretold (`origins`), so that what is learned by one is judged by what came before the next.
@@ -91,25 +91,41 @@ def account_samples(facts: Facts, horizon_days: int = 365, at_most: int = 12) ->
         horizon_days : days from the cut-off over which they are; 0 at the origin itself, where nothing came yet
         next_margin, next_amount : money, net of what was cancelled or returned
         next_n_orders : days with an order
+    What was ordered on the cut-off's own day after T's time of day counts in neither. An origin does not know yet what
+    of its last orders will be cancelled or returned: short windows bring somewhat more than will last.
     Of more than `MOST_ACCOUNT_ROWS` rows of an origin the same accounts are kept at each cut-off, by a hash of the id.
     """
     with facts.connect() as connection:
-        last = build(connection, facts, facts.as_of, "known_lines")
-        orders = last.loc[last["account_id"].notna(), ["account_id", "ordered_on", "net_margin", "net_amount"]]
+        prepare(connection, facts, facts.as_of, "known_lines")
         first = _first_order(connection) or facts.as_of
-        until = origins(first, facts.as_of, horizon_days)
-        moments = _account_cutoffs(first, until, at_most)
-        kept_share = min(1.0, MOST_ACCOUNT_ROWS / max(len(moments) * orders["account_id"].nunique(), 1))
+        orders = {origin: _orders(connection, facts, origin) for origin in origins(first, facts.as_of, horizon_days)}
+        moments = _account_cutoffs(first, list(orders), at_most)
+        kept_share = min(1.0, MOST_ACCOUNT_ROWS / max(len(moments) * orders[facts.as_of]["account_id"].nunique(), 1))
         parts = []
         for moment in moments:
             accounts = build(connection, facts, moment, "accounts")
             accounts = accounts[_of_share(accounts["account_id"], kept_share)]
-            for origin in until:
+            account_of = fetch(connection, "select customer_id, account_id from known_customers")
+            for origin, ordered in orders.items():
                 if moment == origin or moment + timedelta(days=FEWEST_DAYS) <= origin:
                     days = min((origin - moment).days, horizon_days)
-                    part = _with_next_orders(accounts, orders, local_day(moment, facts.site), days)
+                    own = _by_account(ordered, account_of)
+                    part = _with_next_orders(accounts, own, local_day(moment, facts.site), days)
                     parts.append(part.assign(origin_on=pd.Timestamp(str(local_day(origin, facts.site))).as_unit("s")))
     return pd.concat(parts, ignore_index=True)
+
+
+def _orders(connection: duckdb.DuckDBPyConnection, facts: Facts, moment: datetime) -> pd.DataFrame:
+    """Order lines of known customers with what they brought, net of what was cancelled or returned by then."""
+    prepare(connection, facts, moment, "known_lines")
+    wanted = "customer_id, account_id, ordered_on, net_margin, net_amount"
+    return fetch(connection, f"select {wanted} from known_lines where account_id is not null")
+
+
+def _by_account(orders: pd.DataFrame, account_of: pd.DataFrame) -> pd.DataFrame:
+    """The orders under the accounts of the cut-off: who got a parent since would else seem to have fallen silent."""
+    then = orders["customer_id"].map(account_of.set_index("customer_id")["account_id"])
+    return orders.assign(account_id=then.fillna(orders["account_id"]))
 
 
 def origins(first: datetime, as_of: datetime, horizon_days: int) -> list[datetime]:

@@ -26,7 +26,8 @@ EXPECTATIONS = ("p_alive", "order_rate_per_day", "expected_orders_365d", "expect
 FEWEST_ACCOUNTS, FEWEST_REPEATERS = 30, 10
 # An account long silent after hundreds of orders is all but impossible by these models; a few come back all the same.
 LEAST_ORDERS = 1e-3
-LEAST_MARGIN_SHARE = 1e-3  # of what an order brings on average
+LEAST_MARGIN_SHARE = 1e-3  # of what an order brings to an account whose first one brought nothing
+SMALLEST_MARGIN_SHARE = 1e-6  # of the mean margin; what is left after a return is rounding, no margin to learn from
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def fit(accounts: pd.DataFrame) -> CustomerBase:
     candidates = (pareto.fit(histories), beta_geometric.fit(histories))
     process = max(candidates, key=lambda model: float(model.log_likelihood(histories).sum()))
     n_orders, margin = as_numbers(accounts["n_orders"]), _margin_per_order(accounts)
-    brings = margin > 0
+    brings = margin > SMALLEST_MARGIN_SHARE * max(float(margin.mean()), 0.0)
     return CustomerBase(process, gamma_gamma.fit(n_orders[brings], margin[brings]) if brings.any() else None)
 
 
@@ -113,5 +114,6 @@ def _expected_margin(model: GammaGamma | None, accounts: pd.DataFrame) -> np.nda
         return np.full(len(accounts), LEAST_MARGIN_SHARE)
     # An account that lost money so far counts as one that earned nothing: its future leans on everybody's.
     n_orders, margin = as_numbers(accounts["n_orders"]), np.maximum(_margin_per_order(accounts), 0.0)
-    everybody = float(model.expected_amount(np.zeros(1), np.zeros(1))[0])
-    return np.maximum(model.expected_amount(n_orders, margin), LEAST_MARGIN_SHARE * everybody)
+    # Not the mean of all accounts: where margins are spread widely that is far above what most of them bring.
+    poorest = float(model.expected_amount(np.ones(1), np.zeros(1))[0])
+    return np.maximum(model.expected_amount(n_orders, margin), LEAST_MARGIN_SHARE * poorest)

@@ -15,6 +15,8 @@ from scipy.special import digamma
 
 from models.order_histories import log_rising, maximise
 
+LEAST_Q = 1.5
+
 
 @dataclass(frozen=True)
 class GammaGamma:
@@ -65,8 +67,8 @@ class GammaGamma:
 def fit(n_orders: np.ndarray, mean_amount: np.ndarray, count: np.ndarray | None = None) -> GammaGamma:
     """Parameters under which the mean amounts are likeliest, see `maximise` for the weak pull.
 
-    Only q > 1 is searched (its excess over 1 by its logarithm): with q <= 1 the law of amounts has no mean, and an
-    account without orders no expected amount.
+    Only q > 1.5 is searched (its excess by its logarithm): with q <= 1 the law of amounts has no mean, and close above
+    it the mean of all accounts is far beyond what nearly all of them spend, and so is every account's with few orders.
 
     Parameters
     ----------
@@ -90,11 +92,11 @@ def fit(n_orders: np.ndarray, mean_amount: np.ndarray, count: np.ndarray | None 
 
     def log_likelihood(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         p, over_one, gamma = parameters.tolist()
-        model = GammaGamma(p, 1.0 + over_one, gamma)
+        model = GammaGamma(p, LEAST_Q + over_one, gamma)
         return _sum_and_gradient(model, levels, accounts, n, z / unit, weight)
 
     p, over_one, gamma = maximise(log_likelihood, 3, n_accounts).tolist()
-    return GammaGamma(p, 1.0 + over_one, gamma * unit)
+    return GammaGamma(p, LEAST_Q + over_one, gamma * unit)
 
 
 def _sum_and_gradient(

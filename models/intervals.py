@@ -112,7 +112,7 @@ def learn(prediction: ArrayLike, p_zero: ArrayLike, outcome: ArrayLike, account_
     mean, chance = _checked(prediction, p_zero)
     value = np.maximum(np.asarray(outcome, dtype=np.float64), 0)
     edges = _edges(mean, int((value > 0).sum()))
-    band, half = np.searchsorted(edges, mean, side="right"), halves(account_ids)
+    band, half = _band(edges, mean), halves(account_ids)
     positive_mean = _positive_mean(mean, chance)
     laws = []
     for h in (0, 1):
@@ -138,7 +138,7 @@ def bounds(
     the whole number nearest to its middle stands for both ends.
     """
     mean, chance = _checked(prediction, p_zero)
-    band = np.searchsorted(np.array(intervals.edges), mean, side="right")
+    band = _band(np.array(intervals.edges), mean)
     law = PredictiveLaws(band, chance, _positive_mean(mean, chance), np.array(intervals.ratios))
     low, high = law.tails(np.array(intervals.levels)[band])
     return _inwards(low, high) if whole else (low, high)
@@ -223,6 +223,10 @@ def _edges(mean: np.ndarray, n_positive: int) -> np.ndarray:
     if n_bands < 2:
         return np.zeros(0)
     return np.unique(np.quantile(mean, np.arange(1, n_bands) / n_bands))
+
+
+def _band(edges: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    return np.searchsorted(edges, mean, side="right")
 
 
 def _ratio_laws(ratio: np.ndarray, band: np.ndarray, n_bands: int) -> np.ndarray:

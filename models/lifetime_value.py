@@ -47,9 +47,8 @@ MARGIN = Target(
     {"objective": "tweedie", "tweedie_variance_power": TWEEDIE_POWER},
     next_margin,
     lambda rows: ORDERS.offset(rows) + _log_margin_per_order(rows),
-    True,
+    "money",
     _tweedie_losses,
-    lambda margin: margin > 0,
 )
 
 
@@ -62,7 +61,7 @@ class LifetimeValueModel:
     kind : boosted, classical (orders x margin of an order alone), pooled (own margin rate, shrunk) or assumed
     why : plain words for the kind, the form, how it was rehearsed and what was assumed
     form : spend (a booster on the margin) or orders (a booster on the orders, times what one is expected to bring)
-    level : logarithm of the factor on every value, in the form orders
+    level : logarithm of the factor on every value besides that of the orders, in the form orders
     net_share : margin net of losses by that without
     margin_per_day : average rate that small histories are shrunk to; None: that of the accounts asked for
     """
@@ -141,12 +140,12 @@ def _better_form(panel: pd.DataFrame, seed: int) -> tuple[str, Tilt, float, Rehe
     if by_spend is None or counted is None:
         return "orders", orders, 0.0, None
     judged = counted.rehearsal.judged
-    foretold, came = counted.prediction + _log_margin_per_order(judged), next_margin(judged)
-    level = tilt.trusted_level(tilt.total_level(foretold, came), int((came > 0).sum()), counted.rehearsal.days)
+    came, foretold = next_margin(judged), counted.prediction - orders.level + _log_margin_per_order(judged)
+    level = tilt.trusted_level(foretold, came, MARGIN, counted.rehearsal.days)
     by_orders = Rehearsed(counted.rehearsal, foretold + level, float(_tweedie_losses(foretold + level, came).mean()))
     if by_spend.loss < by_orders.loss:
         return "spend", spend, 0.0, by_spend
-    return "orders", orders, level, by_orders
+    return "orders", orders, level - orders.level, by_orders
 
 
 def predict(model: LifetimeValueModel, accounts: pd.DataFrame, horizon_days: float = VALUE_HORIZON_DAYS) -> np.ndarray:

@@ -49,17 +49,15 @@ ORDERS = Target(
     {"objective": "poisson"},
     n_orders_next,
     lambda rows: np.asarray(np.log(as_numbers(rows["expected_orders"]))),
-    True,
+    "count",
     _order_losses,
-    lambda orders: orders > 0,
 )
 NO_ORDER = Target(
     {"objective": "binary"},
     no_order,
     lambda rows: _log_odds(as_numbers(rows["p_no_order"])),
-    False,
+    "chance",
     _chance_losses,
-    lambda silent: silent > 0,
 )
 
 
@@ -146,7 +144,8 @@ def predict(model: NextOrderModel, accounts: pd.DataFrame, horizon_days: float =
     [0.1, 0.8]
     """
     if model.base is None:
-        return by_recency(model, accounts)
+        watched_share = horizon_days / max(model.facts.get("horizon_days", 0.0), 1.0) if model.facts else 1.0
+        return by_recency(model, accounts) ** watched_share
     rows = _expected(model.base, accounts, horizon_days)
     return _chance(model.silence.apply(NO_ORDER, rows))
 

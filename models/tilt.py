@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import lightgbm as lgb
 import numpy as np
@@ -46,17 +46,15 @@ class Target:
     params : LightGBM's objective
     outcome : what came, one number per row
     offset : the expectation on the booster's scale, its logarithm or log-odds
-    is_amount : whether that scale is the logarithm, else it is the log-odds of a chance
+    kind : count and money are on the scale of logarithms, a chance on that of log-odds
     losses : (prediction on that scale, outcome) -> loss of each row; the weight makes its mean least
-    is_event : rows that tell something about the level
     """
 
     params: Mapping[str, Any]
     outcome: Callable[[pd.DataFrame], np.ndarray]
     offset: Callable[[pd.DataFrame], np.ndarray]
-    is_amount: bool
+    kind: Literal["count", "money", "chance"]
     losses: Callable[[np.ndarray, np.ndarray], np.ndarray]
-    is_event: Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,14 +112,12 @@ def fit(panel: pd.DataFrame, target: Target, seed: int = 0) -> tuple[Tilt, Rehea
     if tried is None:
         return Tilt(), None
     outcome, offset = target.outcome(tried.judged), target.offset(tried.judged)
-    is_event = target.is_event(outcome)
-    n_events = int(min(is_event.sum(), (~is_event).sum()))
-    if n_events < FEWEST_EVENTS:
+    if _n_events(outcome, target) < FEWEST_EVENTS:
         return Tilt(), Rehearsed(tried, offset, float(target.losses(offset, outcome).mean()))
     before = _train(tried.past, target, seed)
     score = before._score(tried.judged)
-    weight, level = _weight_and_level(score, offset, outcome, target)
-    trusted = trusted_level(level, n_events, tried.days)
+    weight = _weight(score, offset, outcome, target)
+    trusted = trusted_level(offset + weight * score, outcome, target, tried.days)
     foretold = offset + weight * score + trusted
     rehearsed = Rehearsed(tried, foretold, float(target.losses(foretold, outcome).mean()))
     if weight == 0:
@@ -144,27 +140,35 @@ def _train(rows: pd.DataFrame, target: Target, seed: int) -> Tilt:
     inputs = learn_inputs(rows, INPUTS, TEXT)
     one, outcome = np.ones(len(rows)), target.outcome(rows)
     offset = target.offset(rows) + _untrusted_levels(rows, target, outcome)
-    table = TrainingRows(inputs, inputs.matrix(rows), outcome, one, offset)
+    # Money in units of its mean: a booster's penalties would else mean another thing in another currency.
+    unit = max(float(outcome.mean()), 1e-12) if target.kind == "money" else 1.0
+    table = TrainingRows(inputs, inputs.matrix(rows), outcome / unit, one, offset - np.log(unit))
     params = {**PARAMS, **target.params, "seed": seed}
     return Tilt(1.0, 0.0, inputs, boost(table.dataset(params), params, N_ROUNDS))
 
 
-def _weight_and_level(
-    score: np.ndarray, offset: np.ndarray, outcome: np.ndarray, target: Target
-) -> tuple[float, float]:
-    """The pair under which the rehearsal's outcomes are likeliest: how much of the correction, and what shift."""
+def _weight(score: np.ndarray, offset: np.ndarray, outcome: np.ndarray, target: Target) -> float:
+    """How much of the correction makes the rehearsal's outcomes likeliest, whatever their level."""
 
     def loss(pair: np.ndarray) -> float:
         return float(target.losses(offset + pair[0] * score + pair[1], outcome).mean())
 
     bounds = [(0.0, 1.0), (-MOST_LEVEL, MOST_LEVEL)]
-    weight = round(float(minimize(loss, np.array([0.5, 0.0]), method="L-BFGS-B", bounds=bounds).x[0]), 3)
-    return weight, _level(offset + weight * score, outcome, target)
+    return round(float(minimize(loss, np.array([0.5, 0.0]), method="L-BFGS-B", bounds=bounds).x[0]), 3)
+
+
+def _n_events(outcome: np.ndarray, target: Target) -> float:
+    """Accounts that tell about a level: those of the rarer kind; of money as many as would scatter its total alike."""
+    if target.kind == "chance":
+        return float(min(outcome.sum(), len(outcome) - outcome.sum()))
+    if target.kind == "count":
+        return float((outcome > 0).sum())
+    return float(outcome.sum() ** 2 / max((outcome**2).sum(), 1e-12))
 
 
 def _level(prediction: np.ndarray, outcome: np.ndarray, target: Target) -> float:
     """Shift that makes the predictions add up to the outcomes."""
-    if target.is_amount:
+    if target.kind != "chance":
         return total_level(prediction, outcome)
 
     def loss(level: float) -> float:
@@ -193,9 +197,10 @@ def total_level(log_prediction: np.ndarray, outcome: np.ndarray) -> float:
     return float(np.clip(np.log(max(ratio, 1e-12)), -MOST_LEVEL, MOST_LEVEL))
 
 
-def trusted_level(level: float, n_events: int, days: int) -> float:
-    """The shift, shrunk to none by the events it rests on and by the part of a year in which it was seen."""
-    return level * n_events / (n_events + PSEUDO_EVENTS) * trust_in_level(days)
+def trusted_level(prediction: np.ndarray, outcome: np.ndarray, target: Target, days: int) -> float:
+    """Shift that a rehearsal found, shrunk to none by the events it rests on and the part of a year it was seen in."""
+    n_events = _n_events(outcome, target)
+    return _level(prediction, outcome, target) * n_events / (n_events + PSEUDO_EVENTS) * trust_in_level(days)
 
 
 def trust_in_level(days: float) -> float:

@@ -11,9 +11,10 @@ Intervals are 95 % of 1,000 resamples of customers; ways are compared on the sam
 intervals. A customer buys again by an order within the horizon. CPU seconds hold everything from the log to the answer:
 of ours, the checks of the contract, features at a dozen past cut-offs and all models.
 
-What was chosen was chosen elsewhere: on CDNOW with 16 and 22 weeks known and outcomes that end by week 30, on Complete
-Journey with 13 to 20 weeks known and outcomes that end by week 26, on Online Retail II before 2010-12-01, and on
-simulated companies of seeds from 900 on. `--quick` has the small book only and 40 resamples: goals not meant.
+What was chosen was chosen elsewhere: on CDNOW with 16 and 22 weeks known and outcomes that end by week 30, on
+Complete Journey with 13 to 20 weeks known and outcomes that end by week 26, on Online Retail II with outcomes to
+2010-12-01, and on simulated companies of seeds from 900 on. `--quick` has the small book only and 40 resamples: goals
+not meant.
 `$ONLINE_RETAIL_II` is the publisher's workbook or a folder with lines.parquet; without it those two are left out.
 """
 
