@@ -144,8 +144,7 @@ def predict(model: NextOrderModel, accounts: pd.DataFrame, horizon_days: float =
     [0.1, 0.8]
     """
     if model.base is None:
-        watched_share = horizon_days / max(model.facts.get("horizon_days", 0.0), 1.0) if model.facts else 1.0
-        return by_recency(model, accounts) ** watched_share
+        return by_recency(model, accounts) ** (horizon_days / (model.facts.get("horizon_days") or VALUE_HORIZON_DAYS))
     rows = _expected(model.base, accounts, horizon_days)
     return _chance(model.silence.apply(NO_ORDER, rows))
 

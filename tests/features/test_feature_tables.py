@@ -102,18 +102,21 @@ def oracle_lines(tables, moment):
 def oracle_account(group, today):
     amounts = group.groupby("ordered_on")["net_amount"].sum().sort_index()
     gaps = amounts.index.to_series().diff().dt.days.dropna()
-    young = {n: group[group["ordered_on"] > today - pd.Timedelta(days=n)] for n in (91, 365)}
+    young = {n: group[group["ordered_on"] > today - pd.Timedelta(days=n)] for n in (28, 91, 365)}
+    first = group[group["ordered_on"] == amounts.index[0]]
     told, ended = group[group["is_late"].notna()], group[group["ended"]]
     return {
         "tenure_days": (today - amounts.index[0]).days,
         "recency_days": (today - amounts.index[-1]).days,
         "n_orders": len(amounts),
+        "n_orders_28d": young[28]["ordered_on"].nunique(),
         "n_orders_91d": young[91]["ordered_on"].nunique(),
         "n_orders_365d": young[365]["ordered_on"].nunique(),
         "mean_gap_days": gaps.mean(),
         "sd_gap_days": gaps.std(),
         "longest_gap_days": gaps.max(),
         "spend_amount": group["net_amount"].sum(),
+        "spend_28d": young[28]["net_amount"].sum(),
         "spend_91d": young[91]["net_amount"].sum(),
         "spend_365d": young[365]["net_amount"].sum(),
         "margin_amount": group["net_margin"].sum(),
@@ -122,6 +125,8 @@ def oracle_account(group, today):
         "mean_order_amount": amounts.mean(),
         "last_order_amount": amounts.iloc[-1],
         "first_order_amount": amounts.iloc[0],
+        "first_order_n_lines": len(first),
+        "first_order_quantity": first["quantity"].sum(),
         "n_products": group["product_id"].nunique(),
         "discount_share": 1 - group["at_price"].sum() / group["at_list"].sum(),
         "n_lines": len(group),
@@ -165,6 +170,14 @@ def test_accounts_agree_with_a_reading_account_by_account(facts, tables, moment)
     ).T.sort_index()
     assert list(frame["account_id"]) == list(expected.index)
     assert_alike(frame, expected, expected.columns)
+
+
+@pytest.mark.parametrize("moment", [T, PAST])
+def test_lines_that_wait_are_the_accounts_back_orders(facts, moment):
+    frame = built(facts, "accounts", moment).set_index("account_id")["n_waiting_lines"]
+    waiting = built(facts, "backorder_lines", moment)["account_id"].value_counts()
+    assert waiting.max() > 1
+    assert (waiting.reindex(frame.index, fill_value=0) == frame).all()
 
 
 @pytest.mark.parametrize("moment", [T, PAST])

@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models import account_panel, cancellation
+from models import cancellation, customer_base, lifetime_value, next_order
+from models.account_panel import accounts_of_today
 from models.cancellation import NUMERIC, TEXT
 from models.cancellation_choice import Choice
+from tests.models.simulated_accounts import TODAY, Book, simulated_book
 
 LATE_HAZARD, EARLY_HAZARD = 0.04, 0.008  # true chance of cancelling per day past the promise and before it
-TODAY = pd.Timestamp("2026-06-01").as_unit("s")
 
 
 def days_before(day: pd.Timestamp, n_days: np.ndarray) -> pd.Series:
@@ -91,30 +92,6 @@ def true_hazard(lines: pd.DataFrame, day: np.ndarray) -> np.ndarray:
     return np.where(late, LATE_HAZARD, EARLY_HAZARD) * factor
 
 
-def account_samples(n_accounts: int, n_cutoffs: int = 4, seed: int = 0, horizon_days: int = 365) -> pd.DataFrame:
-    """Accounts that order by chance at a rate of their own, cut off every half year."""
-    draw = np.random.default_rng(seed)
-    yearly, margin = draw.gamma(0.6, 4.0, n_accounts), draw.lognormal(3, 0.6, n_accounts)
-    parts = []
-    for place in range(n_cutoffs):
-        part = pd.DataFrame({name: np.full(n_accounts, np.nan) for name in account_panel.NUMERIC})
-        for name in account_panel.TEXT:
-            part[name] = pd.Series(draw.choice(["a", "b"], n_accounts), dtype="str")
-        part["account_id"] = [f"A{i:05d}" for i in range(n_accounts)]
-        part["cutoff_on"] = pd.Timestamp("2023-01-01").as_unit("s") + pd.Timedelta(days=182 * place)
-        part["tenure_days"] = draw.integers(100, 900, n_accounts).astype(float)
-        part["n_orders_365d"] = draw.poisson(yearly).astype(float)
-        part["margin_365d"] = part["n_orders_365d"] * margin
-        part["mean_order_amount"] = margin
-        part["recency_days"] = np.minimum(draw.exponential(365 / (yearly + 0.1)), part["tenure_days"])
-        part["next_n_orders"] = draw.poisson(yearly * horizon_days / 365)
-        part["next_margin"] = part["next_n_orders"] * margin * draw.lognormal(0, 0.2, n_accounts)
-        part["horizon_days"] = horizon_days
-        part["true_chance"], part["true_value"] = np.exp(-yearly * horizon_days / 365), yearly * margin
-        parts.append(part)
-    return pd.concat(parts, ignore_index=True)
-
-
 def inbound_lines(n_lines: int, seed: int = 0, mean_delay_days: float = 5.0, history_days: int = 600) -> pd.DataFrame:
     """Ordered at any time before `TODAY`, told for 30 days later, late by an exponential delay; one date told each."""
     draw = np.random.default_rng(seed)
@@ -151,8 +128,45 @@ def boosted(samples: pd.DataFrame) -> cancellation.CancellationModel:
 
 
 @pytest.fixture(scope="session")
-def panel() -> pd.DataFrame:
-    return account_samples(1200)
+def book() -> Book:
+    return simulated_book(1500)
+
+
+@pytest.fixture(scope="session")
+def panel(book: Book) -> pd.DataFrame:
+    return book.panel
+
+
+@pytest.fixture(scope="session")
+def young_book() -> Book:
+    return simulated_book(600, n_days=200)
+
+
+@pytest.fixture(scope="session")
+def small_book() -> Book:
+    return simulated_book(200)
+
+
+@pytest.fixture(scope="session")
+def asked_of():
+    """The accounts at T as the morning's features hold them: without outcomes and expectations."""
+
+    def asked(book: Book) -> pd.DataFrame:
+        known = ["expected_orders", "p_no_order", *customer_base.EXPECTATIONS]
+        came = ["next_margin", "next_amount", "next_n_orders", "horizon_days", "origin_on"]
+        return accounts_of_today(book.panel).drop(columns=[*known, *came])
+
+    return asked
+
+
+@pytest.fixture(scope="session")
+def value_model(panel: pd.DataFrame) -> lifetime_value.LifetimeValueModel:
+    return lifetime_value.fit(panel)
+
+
+@pytest.fixture(scope="session")
+def order_model(panel: pd.DataFrame) -> next_order.NextOrderModel:
+    return next_order.fit(panel)
 
 
 @pytest.fixture(scope="session")
@@ -181,8 +195,8 @@ def move_on():
 
 
 @pytest.fixture
-def make_panel():
-    return account_samples
+def make_book():
+    return simulated_book
 
 
 @pytest.fixture

@@ -208,6 +208,34 @@ def test_coverage_of_groups_adds_up_and_of_none_is_unknown():
     assert np.isnan(coverage([], [], []).share)
 
 
+def test_both_halves_shape_the_law_and_the_law_begins_at_zero():
+    mean, p_zero, outcome = accounts(400, np.random.default_rng(15))
+    ids = names(400)
+    law = np.array(learn(mean, p_zero, outcome, ids).ratios)
+    assert (law[:, 0] == 0).all()
+    for half in (0, 1):
+        raised = learn(mean, p_zero, np.where(halves(ids) == half, 3 * outcome, outcome), ids)
+        assert (np.array(raised.ratios)[:, 1:] > law[:, 1:]).all()
+
+
+def test_accounts_that_hardly_ever_come_back_do_not_draw_the_level_of_the_others_down():
+    rng = np.random.default_rng(16)
+
+    def book(n):
+        is_gone = np.arange(n) % 4 > 0
+        p_zero, mean = np.where(is_gone, 0.98, 0.1), np.where(is_gone, 1.0, 100.0)
+        outcome = np.where(rng.random(n) < p_zero, 0, rng.gamma(2, mean / 2))
+        return is_gone, mean * (1 - p_zero), p_zero, outcome
+
+    shares = []
+    for _ in range(60):
+        intervals = learn(*book(1_000)[1:], names(1_000))
+        is_gone, mean, p_zero, outcome = book(2_000)
+        low, high = bounds(intervals, mean, p_zero)
+        shares.append(coverage(low[~is_gone], high[~is_gone], outcome[~is_gone]).share)
+    assert 0.89 <= np.mean(shares) <= 0.92
+
+
 def test_an_account_stays_in_its_half_whatever_the_order():
     ids = names(101)
     dealt = dict(zip(ids, halves(ids), strict=True))
