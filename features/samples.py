@@ -119,9 +119,8 @@ def _orders(connection: duckdb.DuckDBPyConnection, facts: Facts, moment: datetim
     """Order lines of known customers with what they brought, net of what was cancelled or returned by then."""
     prepare(connection, facts, moment, "known_lines")
     wanted = "customer_id, account_id, ordered_on, net_margin, net_amount"
-    return fetch(
-        connection, f"select {wanted} from known_lines where account_id is not null order by order_line_id"
-    )  # in one order, so that sums of money are the same to the last bit
+    # In one order, so that sums of money are the same to the last bit.
+    return fetch(connection, f"select {wanted} from known_lines where account_id is not null order by order_line_id")
 
 
 def _by_account(orders: pd.DataFrame, account_of: pd.DataFrame) -> pd.DataFrame:
