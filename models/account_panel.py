@@ -7,10 +7,8 @@ judged by what came: a rehearsal of what the model of T will do.
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from models import customer_base
@@ -114,17 +112,6 @@ def horizon_note(panel: pd.DataFrame) -> str:
     return (
         f"; outcomes were watched for {days:.0f} days, the rest of the {VALUE_HORIZON_DAYS} is assumed to go on alike"
     )
-
-
-def thirds(account_ids: pd.Series) -> np.ndarray:
-    """Which third (0, 1, 2) of the accounts given each belongs to: dealt out by a checksum of the id, equal in size.
-
-    >>> thirds(pd.Series(["a", "b", "a", "c"])).tolist()
-    [2, 1, 2, 0]
-    """
-    names = sorted({str(name) for name in account_ids}, key=lambda name: (zlib.crc32(name.encode()), name))
-    place = {name: at % 3 for at, name in enumerate(names)}
-    return np.array([place[str(name)] for name in account_ids], dtype=np.int64)
 
 
 def _learned_by(panel: pd.DataFrame, origin: pd.Timestamp) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from sklearn.metrics import mean_poisson_deviance, mean_tweedie_deviance
+from threadpoolctl import threadpool_limits
 
 from models import customer_base, lifetime_value, next_order
 from models.account_panel import Rehearsal, as_known_before, rehearsal
@@ -42,6 +43,7 @@ NOTHING = Report(notes=["the history is too short to look back and forward: noth
 Scores = Callable[[np.ndarray], Mapping[str, float]]
 
 
+@threadpool_limits.wrap(limits=1)  # sums of more threads differ in their last digits
 def evaluate_value(panel: pd.DataFrame, seed: int = 0) -> Report:
     """Judge the lifetime value, beside the classical models alone and last year's margin.
 
@@ -72,9 +74,10 @@ def evaluate_value(panel: pd.DataFrame, seed: int = 0) -> Report:
         **_coverage_plots(judged, value, low, high, actual),
         **_importance(model.correction, "What changes the margin expected"),
     }
-    return Report(_params(model.kind, model.facts), finite(metrics), figures, [model.why, _how(tried)])
+    return Report(_params(model.kind, model.facts), finite(metrics), figures, _notes(model.why, tried))
 
 
+@threadpool_limits.wrap(limits=1)
 def evaluate_next_order(panel: pd.DataFrame, seed: int = 0) -> Report:
     """Judge the chance of no order and the number of orders, beside one chance per recency band and the classical."""
     tried = rehearsal(panel) if len(panel) else None
@@ -88,7 +91,7 @@ def evaluate_next_order(panel: pd.DataFrame, seed: int = 0) -> Report:
     orders, n_orders = as_numbers(foretold["expected_orders"]), next_order.n_orders_next(judged)
     metrics = resampled(lambda at: _chance_scores(chance[at], silent[at]), len(judged), seed)
     metrics |= resampled(lambda at: _order_scores(orders[at], n_orders[at]), len(judged), seed)
-    by_recency = next_order.by_recency(model, judged)
+    by_recency = next_order.by_recency(model, judged, days)
     for name, rival in (("by_recency", by_recency), ("classical", as_numbers(judged["p_no_order"]))):
         metrics |= {f"{name}_{key}": number for key, number in _chance_scores(rival, silent).items()}
     expected = as_numbers(judged["expected_orders"])
@@ -105,7 +108,7 @@ def evaluate_next_order(panel: pd.DataFrame, seed: int = 0) -> Report:
         **_coverage_plots(judged, orders, low, high, n_orders),
         **_importance(model.silence, "What changes the chance expected"),
     }
-    return Report(_params(model.kind, model.facts), finite(metrics), figures, [model.why, _how(tried)])
+    return Report(_params(model.kind, model.facts), finite(metrics), figures, _notes(model.why, tried))
 
 
 def _as_asked(judged: pd.DataFrame) -> pd.DataFrame:
@@ -202,12 +205,13 @@ def _importance(correction: Tilt, title: str) -> dict[str, Figure]:
 
 
 def _params(kind: str, facts: Mapping[str, float]) -> dict[str, object]:
+    """Settings of the judged model."""
     return {"kind": kind, **facts, **PARAMS}
 
 
-def _how(tried: Rehearsal) -> str:
+def _notes(why: str, tried: Rehearsal) -> list[str]:
     n_waiting = len(_groups(tried.judged)["waiting"])
-    return (
-        f"judged over {tried.days} days on {len(tried.judged)} accounts ({n_waiting} with an open back order)"
-        " by a model of the facts before them"
-    )
+    return [
+        f"the judged model, trained on the facts {tried.days} days ago, not the one that serves: {why}",
+        f"judged over {tried.days} days on {len(tried.judged)} accounts, {n_waiting} of them with an open back order",
+    ]

@@ -71,11 +71,6 @@ def loss_by_rounds(
     return booster, np.array(next(iter(losses["valid_0"].values())))
 
 
-def best_rounds(data: lgb.Dataset, trains: np.ndarray, judges: np.ndarray, params: Mapping[str, Any], most: int) -> int:
-    """Choose the number of trees that predicts the later rows best, learned from the earlier ones only."""
-    return int(np.argmin(loss_by_rounds(data, trains, judges, params, most)[1])) + 1
-
-
 def boost(data: lgb.Dataset, params: Mapping[str, Any], n_rounds: int) -> lgb.Booster:
     """Train `n_rounds` trees on all rows."""
     return lgb.train({**SAME_BYTES, **params}, data, num_boost_round=n_rounds)

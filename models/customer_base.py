@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from models import beta_geometric, gamma_gamma, pareto
 from models.beta_geometric import BetaGeometric
@@ -25,7 +26,7 @@ READS = ("n_orders", "tenure_days", "recency_days", "margin_amount")
 EXPECTATIONS = ("p_alive", "order_rate_per_day", "expected_orders_365d", "expected_order_margin")
 FEWEST_ACCOUNTS, FEWEST_REPEATERS = 30, 10
 # An account long silent after hundreds of orders is all but impossible by these models; a few come back all the same.
-LEAST_ORDERS = 1e-3
+LEAST_ORDERS = 1e-2
 LEAST_MARGIN_SHARE = 1e-3  # of what an order brings to an account whose first one brought nothing
 SMALLEST_MARGIN_SHARE = 1e-6  # of the mean margin; what is left after a return is rounding, no margin to learn from
 
@@ -62,6 +63,7 @@ def is_enough(accounts: pd.DataFrame) -> bool:
     return int((as_numbers(accounts["n_orders"]) > 1).sum()) >= FEWEST_REPEATERS
 
 
+@threadpool_limits.wrap(limits=1)  # sums of more threads differ in their last digits
 def fit(accounts: pd.DataFrame) -> CustomerBase:
     """Learn from the accounts of one day, one row each, with the columns `READS`."""
     histories = _histories(accounts)
@@ -86,13 +88,13 @@ def expect(base: CustomerBase, accounts: pd.DataFrame, horizon_days: np.ndarray 
     """
     histories = _histories(accounts)
     process = base.process
-    alpha_rate = (process.r + histories.n_repeats) / (process.alpha + histories.age_days)
+    order_rate = (process.r + histories.n_repeats) / (process.alpha + histories.age_days)
     return pd.DataFrame(
         {
             "expected_orders": np.maximum(process.expected_orders(histories, horizon_days), LEAST_ORDERS),
             "p_no_order": process.p_no_order(histories, horizon_days),
             "p_alive": process.p_alive(histories),
-            "order_rate_per_day": alpha_rate,
+            "order_rate_per_day": order_rate,
             "expected_orders_365d": process.expected_orders(histories, 365.0),
             "expected_order_margin": _expected_margin(base.margin, accounts),
         },

@@ -11,17 +11,12 @@ N_RESAMPLES = 200
 SMALLEST = 1e-9  # a chance of exactly 0 or 1 would make one surprise cost everything
 
 
-def log_loss(chance: np.ndarray, event: np.ndarray, weight: np.ndarray) -> float:
-    """Weighted mean of minus the log of the chance given to what happened.
-
-    >>> round(log_loss(np.array([0.5]), np.array([1.0]), np.array([1.0])), 4)
-    0.6931
-    """
-    return float(np.average(log_losses(chance, event), weights=weight))
-
-
 def log_losses(chance: np.ndarray, event: np.ndarray) -> np.ndarray:
-    """Minus the log of the chance given to what happened, row by row."""
+    """Minus the log of the chance given to what happened, row by row.
+
+    >>> log_losses(np.array([0.5]), np.array([1.0])).round(4).tolist()
+    [0.6931]
+    """
     p = np.clip(chance, SMALLEST, 1 - SMALLEST)
     return np.asarray(-(event * np.log(p) + (1 - event) * np.log1p(-p)))
 

@@ -58,7 +58,7 @@ class LifetimeValueModel:
 
     Parameters
     ----------
-    kind : boosted, classical (orders x margin of an order alone), pooled (own margin rate, shrunk) or assumed
+    kind : boosted, classical (orders x margin of an order, no trees), pooled (own margin rate, shrunk) or assumed
     why : plain words for the kind, the form, how it was rehearsed and what was assumed
     form : spend (a booster on the margin) or orders (a booster on the orders, times what one is expected to bring)
     level : logarithm of the factor on every value besides that of the orders, in the form orders

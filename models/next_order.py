@@ -67,7 +67,7 @@ class NextOrderModel:
 
     Parameters
     ----------
-    kind : boosted, classical (Pareto/NBD or BG/NBD alone), pooled (by days since the last order) or assumed
+    kind : boosted, classical (Pareto/NBD or BG/NBD without trees), pooled (by days since the last order) or assumed
     why : plain words for the kind, how it was rehearsed and what was assumed
     pooled : chance of no order in each band of `RECENCY_BANDS_DAYS`, over the days that were watched
     base, silence, orders : the classical models of T's accounts, and what corrects them
@@ -85,11 +85,11 @@ class NextOrderModel:
 
     @property
     def is_assumed(self) -> bool:
-        """Whether the chance is that of a shorter time, or not learned at all."""
+        """Whether the chance was carried on from a shorter time, or not learned at all."""
         return self.kind == "assumed" or self.facts.get("horizon_days", 0) < VALUE_HORIZON_DAYS
 
     def save(self, folder: Path) -> None:
-        """Write model.json, and silence.txt and orders.txt where there are boosters."""
+        """Write model.json, and booster.txt (of no order) and orders.txt where there are boosters."""
         saved = {
             "kind": self.kind,
             "why": self.why,
@@ -100,7 +100,7 @@ class NextOrderModel:
             "intervals": self.intervals.to_json() if self.intervals else None,
             "facts": self.facts,
         }
-        save_files(folder, saved, silence=self.silence.booster, orders=self.orders.booster)
+        save_files(folder, saved, booster=self.silence.booster, orders=self.orders.booster)
 
     @classmethod
     def load(cls, folder: Path) -> NextOrderModel:
@@ -111,7 +111,7 @@ class NextOrderModel:
             saved["why"],
             tuple(saved["pooled"]),
             CustomerBase.from_json(saved["base"]) if saved["base"] else None,
-            Tilt.from_json(saved["silence"], boosters.get("silence")),
+            Tilt.from_json(saved["silence"], boosters.get("booster")),
             Tilt.from_json(saved["orders"], boosters.get("orders")),
             Intervals.from_json(saved["intervals"]) if saved["intervals"] else None,
             saved["facts"],
@@ -137,14 +137,14 @@ def fit(panel: pd.DataFrame, seed: int = 0) -> NextOrderModel:
 
 
 def predict(model: NextOrderModel, accounts: pd.DataFrame, horizon_days: float = VALUE_HORIZON_DAYS) -> np.ndarray:
-    """Chance of no order over the horizon, strictly between 0 and 1, one per row of `accounts`.
+    """Chance of no order over a horizon of a day or more, strictly between 0 and 1, one per row of `accounts`.
 
     >>> model = NextOrderModel("pooled", "", (0.1, 0.2, 0.4, 0.6, 0.8))
     >>> predict(model, pd.DataFrame({"recency_days": [5, 400]})).tolist()
     [0.1, 0.8]
     """
     if model.base is None:
-        return by_recency(model, accounts) ** (horizon_days / (model.facts.get("horizon_days") or VALUE_HORIZON_DAYS))
+        return by_recency(model, accounts, horizon_days)
     rows = _expected(model.base, accounts, horizon_days)
     return _chance(model.silence.apply(NO_ORDER, rows))
 
@@ -170,9 +170,10 @@ def predict_orders(
     return pd.DataFrame({"expected_orders": expected, "orders_low": low, "orders_high": high})
 
 
-def by_recency(model: NextOrderModel, accounts: pd.DataFrame) -> np.ndarray:
-    """Chance of no order by days since the last one alone, over the days that were watched."""
-    return np.array(model.pooled)[_recency_band(accounts)]
+def by_recency(model: NextOrderModel, accounts: pd.DataFrame, horizon_days: float) -> np.ndarray:
+    """Chance of no order by days since the last one alone, carried on from the days that were watched."""
+    watched_days = model.facts.get("horizon_days") or VALUE_HORIZON_DAYS
+    return np.asarray(np.array(model.pooled)[_recency_band(accounts)] ** (horizon_days / watched_days))
 
 
 def _expected(base: CustomerBase, accounts: pd.DataFrame, horizon_days: float) -> pd.DataFrame:

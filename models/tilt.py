@@ -129,11 +129,12 @@ def fit(panel: pd.DataFrame, target: Target, seed: int = 0) -> tuple[Tilt, Rehea
 def in_words(correction: Tilt, rehearsed: Rehearsed | None) -> str:
     """How far the booster is trusted, and why."""
     if rehearsed is None:
-        return "alone: the history is too short to rehearse a correction"
+        return "without trees: the history is too short to rehearse them"
     over = f"a rehearsal over {rehearsed.rehearsal.days} days"
+    moved = f"; level moved by {np.expm1(correction.level):+.0%}" if correction.level else ""
     if correction.weight == 0:
-        return f"alone: in {over} trees were no better, or events too few"
-    return f"corrected by {N_ROUNDS} boosted trees, at {correction.weight:.0%} as {over} confirms"
+        return f"without trees: in {over} they were no better, or events too few{moved}"
+    return f"corrected by {N_ROUNDS} boosted trees, at {correction.weight:.0%} as {over} confirms{moved}"
 
 
 def _train(rows: pd.DataFrame, target: Target, seed: int) -> Tilt:

@@ -7,6 +7,7 @@ from features.samples import FEWEST_DAYS
 from models.account_panel import VALUE_HORIZON_DAYS
 from models.arrival import FEWEST_RECEIPTS
 from models.cancellation import FEWEST_CANCELLATIONS
+from models.customer_base import FEWEST_ACCOUNTS, FEWEST_REPEATERS
 from pipelines.queue_report import counted
 
 MOST_CODES_SHOWN = 5
@@ -120,7 +121,7 @@ def _value(seen_days: int) -> str:
     carried = ", carried on to a year (assumed)" if is_assumed else ""
     return (
         f"{classical}, corrected by boosted trees as far as a rehearsal of {counted(rehearsed_days, 'day')} confirms"
-        f"{carried}: orders go back {past}"
+        f"{carried}, if {FEWEST_ACCOUNTS} customers ordered and {FEWEST_REPEATERS} of them again: orders go back {past}"
     )
 
 

@@ -98,7 +98,8 @@ def _value(line: pd.Series) -> str:
     expected = f"{line['lifetime_value']:,.2f} {line['currency']}"
     if pd.isna(line["lifetime_value_high"]):
         return expected
-    return f"{expected} (nine of ten like it: {line['lifetime_value_low']:,.2f} to {line['lifetime_value_high']:,.2f})"
+    low, high = line["lifetime_value_low"], line["lifetime_value_high"]
+    return f"{expected} (nine of ten such customers: {low:,.2f} to {high:,.2f})"
 
 
 def _promised(line: pd.Series) -> str:

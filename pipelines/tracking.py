@@ -30,6 +30,10 @@ _MLFLOW_SETTINGS = {
 # By default MLflow tries a dead server for minutes. The morning waits for it no longer than this; a site may say else.
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 _PROBE_SECONDS = 3
+_WHAT_IT_IS = (
+    "The boosted trees alone, as one part of the model: its other parts (classical expectations, ridge, weight, level,"
+    " pooled rates) are in model.json among the run's model-files. Ask `backorder` for answers."
+)
 
 
 def tracking_uri(store: Path) -> str:
@@ -164,16 +168,16 @@ def _register(mlflow: Any, name: str, trained: Trained, as_of: str) -> None:
     """Register the version's booster, as champion unless that is of a later T (a backfill trains older ones).
 
     A version that its report refuses is no champion here, even where it serves because none that passed is there.
-    A version without a booster (pooled, assumed, arrival) is its JSON beside the run.
+    A version without one (pooled, classical, assumed, arrival) is its JSON beside the run.
     """
-    boosters = sorted(trained.folder.glob("*.txt"))
-    if not boosters:
+    path = trained.folder / "booster.txt"
+    if not path.exists():
         return
     import lightgbm
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
 
-    booster = lightgbm.Booster(model_file=str(boosters[0]))
+    booster = lightgbm.Booster(model_file=str(path))
     columns = Schema([ColSpec("double", column, required=False) for column in booster.feature_name()])
     logged = mlflow.lightgbm.log_model(
         booster,
@@ -186,6 +190,7 @@ def _register(mlflow: Any, name: str, trained: Trained, as_of: str) -> None:
     client = mlflow.MlflowClient()
     for key, value in (_version_tags(trained) | {"as_of": as_of}).items():
         client.set_model_version_tag(name, logged.registered_model_version, key, value)
+    client.update_model_version(name, logged.registered_model_version, _WHAT_IT_IS)
     if trained.refused:
         return
     aliases = client.get_registered_model(name).aliases

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import pytest
 
 from models import account_panel, customer_base
 from models.account_panel import (
@@ -13,7 +12,6 @@ from models.account_panel import (
     origins_of,
     rehearsal,
     rows_that_train,
-    thirds,
     watched_days,
     with_expectations,
 )
@@ -116,12 +114,3 @@ def test_outcomes_watched_for_less_than_a_year_are_said_to_go_on_alike(book, you
     assert watched_days(young_book.panel) == 186  # from the first cut-off, 14 days into the history, to T
     assert "watched for 186 days, the rest of the 365 is assumed to go on alike" in horizon_note(young_book.panel)
     assert watched_days(book.panel.iloc[:0]) == 0
-
-
-@pytest.mark.parametrize("n_accounts", [300, 301, 302])
-def test_accounts_are_dealt_into_equal_thirds_the_same_in_any_order(n_accounts):
-    ids = pd.Series([f"A{i}" for i in range(n_accounts)])
-    mixed = pd.concat([ids, ids]).sample(frac=1, random_state=1)
-    place = dict(zip(ids, thirds(ids), strict=True))
-    assert [place[name] for name in mixed] == thirds(mixed).tolist()
-    assert np.ptp(np.bincount(list(place.values()))) <= 1

@@ -8,7 +8,6 @@ from models.judging import (
     calibration_error,
     calibration_slope,
     finite,
-    log_loss,
     normalised_gini,
     ratio_and_error,
     ratio_interval,
@@ -35,7 +34,6 @@ def test_the_area_is_the_share_of_pairs_in_the_right_order():
 def test_a_row_of_weight_two_counts_like_two_rows():
     chance, event = np.array([0.2, 0.7]), np.array([0.0, 1.0])
     twice = np.array([0.2, 0.2, 0.7]), np.array([0.0, 0.0, 1.0])
-    assert log_loss(chance, event, np.array([2.0, 1.0])) == pytest.approx(log_loss(*twice, np.ones(3)))
     assert calibration_error(chance, event, np.array([2.0, 1.0]), 1) == pytest.approx(
         calibration_error(*twice, np.ones(3), 1)
     )

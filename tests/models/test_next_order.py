@@ -177,7 +177,7 @@ def test_a_saved_model_predicts_the_same_and_row_order_does_not_matter(order_mod
     order_model.save(tmp_path / "once")
     fit(with_expectations(book.samples.sample(frac=1, random_state=4))).save(tmp_path / "again")
     names = sorted(path.name for path in (tmp_path / "once").iterdir())
-    assert names == ["model.json", "orders.txt", "silence.txt"]
+    assert names == ["booster.txt", "model.json", "orders.txt"]
     for name in names:
         assert (tmp_path / "once" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
     loaded = NextOrderModel.load(tmp_path / "once")

@@ -76,7 +76,7 @@ def test_every_registered_champion_loads_without_pickle_and_predicts_as_its_boos
         assert client.get_model_version_by_alias(name, "champion").tags["version"] == version.version_hash
         native = mlflow.lightgbm.load_model(f"models:/{name}@champion")
         assert isinstance(native, lightgbm.Booster)
-        ours = lightgbm.Booster(model_file=sorted(version.folder.glob("*.txt"))[0])
+        ours = lightgbm.Booster(model_file=version.folder / "booster.txt")
         numbers = np.random.default_rng(1).gamma(0.5, 100.0, (60, ours.num_feature()))
         plain = pd.DataFrame(numbers, columns=native.feature_name())
         predicted = mlflow.pyfunc.load_model(f"models:/{name}@champion").predict(plain)
