@@ -13,10 +13,11 @@ import pandas as pd
 import pytest
 
 from erp.ledger import Ledger
+from models.boosting import save_files
 from pipelines import tracking
 from pipelines.jobs import score, train
 from pipelines.steps import champions
-from pipelines.tracking import tracking_uri
+from pipelines.tracking import Trained, tracking_uri
 from tests.pipelines.small_company import LATER, TINY_T, T, copied_site, different_files, queue_of
 
 pytestmark = pytest.mark.usefixtures("tracked")
@@ -66,22 +67,27 @@ def test_a_queue_is_one_run_with_its_money_and_manifest(seen, client):
     assert json.loads(text)["run_id"] == queue["run_id"].iloc[0]
 
 
-def test_every_registered_champion_loads_without_pickle_and_predicts_as_its_booster_does(seen, client, monkeypatch):
+def test_a_registered_champion_loads_without_pickle_and_predicts_as_its_booster_does(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-    versions = champions(Ledger(Path(seen.store)), T)
-    names = [model.name for model in client.search_registered_models()]
-    assert {"lifetime-value", "next-order"} <= set(names) <= set(versions)
-    for name in names:
-        version = versions[name]
-        assert client.get_model_version_by_alias(name, "champion").tags["version"] == version.version_hash
-        native = mlflow.lightgbm.load_model(f"models:/{name}@champion")
-        assert isinstance(native, lightgbm.Booster)
-        ours = lightgbm.Booster(model_file=version.folder / "booster.txt")
-        numbers = np.random.default_rng(1).gamma(0.5, 100.0, (60, ours.num_feature()))
-        plain = pd.DataFrame(numbers, columns=native.feature_name())
-        predicted = mlflow.pyfunc.load_model(f"models:/{name}@champion").predict(plain)
-        assert predicted.tolist() == ours.predict(numbers).tolist()
-        assert np.ptp(predicted) > 0
+    draw = np.random.default_rng(1)
+    numbers = pd.DataFrame(draw.gamma(0.5, 100.0, (600, 3)), columns=["recency_days", "n_orders", "tenure_days"])
+    ours, other = (
+        lightgbm.train({"objective": "binary", "verbosity": -1}, lightgbm.Dataset(numbers, label), num_boost_round=5)
+        for label in (numbers["n_orders"] > 50, numbers["tenure_days"] > 50)
+    )
+    save_files(tmp_path / "version", {"kind": "boosted"}, booster=ours, another=other)
+    (tmp_path / "report.json").write_text('{"params": {}, "metrics": {}, "notes": [], "refused": []}')
+    version = Trained("a1", tmp_path / "version", tmp_path)
+    tracking.track_training(tmp_path / "store", {"next-order": version}, {"as_of": "2024-10-27T05:00:00"})
+    mlflow.set_tracking_uri(tracking_uri(tmp_path / "store"))
+    shown = mlflow.MlflowClient().get_model_version_by_alias("next-order", "champion")
+    assert shown.tags["version"] == "a1"
+    assert "trees alone" in shown.description
+    native = mlflow.lightgbm.load_model("models:/next-order@champion")
+    assert isinstance(native, lightgbm.Booster)
+    assert native.feature_name() == list(numbers.columns)
+    predicted = mlflow.pyfunc.load_model("models:/next-order@champion").predict(numbers)
+    assert predicted.tolist() == ours.predict(numbers).tolist() != other.predict(numbers).tolist()
 
 
 def test_the_champion_shown_is_the_newest_by_as_of_though_an_older_one_is_trained_later(looked_back):
