@@ -64,7 +64,7 @@ class GammaGamma:
         return -self.q * np.log1p(odds) - self.p * n * np.log1p(1 / odds) - np.log(z)
 
 
-def fit(n_orders: np.ndarray, mean_amount: np.ndarray, count: np.ndarray | None = None) -> GammaGamma:
+def fit(n_orders: np.ndarray, mean_amount: np.ndarray) -> GammaGamma:
     """Parameters under which the mean amounts are likeliest, see `maximise` for the weak pull.
 
     Only q > 1.5 is searched (its excess by its logarithm): with q <= 1 the law of amounts has no mean, and close above
@@ -74,7 +74,6 @@ def fit(n_orders: np.ndarray, mean_amount: np.ndarray, count: np.ndarray | None 
     ----------
     n_orders : orders behind each mean, at least 1
     mean_amount : above 0
-    count : accounts that share a row; one each without it
 
     Raises
     ------
@@ -82,25 +81,24 @@ def fit(n_orders: np.ndarray, mean_amount: np.ndarray, count: np.ndarray | None 
         If an amount is not above 0 and finite, or `n_orders` is below 1.
     """
     n, z = (np.atleast_1d(np.asarray(c, dtype=np.float64)) for c in (n_orders, mean_amount))
-    weight = np.ones(len(n)) if count is None else np.asarray(count, dtype=np.float64)
     _refuse("mean_amount is not above 0 and finite", ~(np.isfinite(z) & (z > 0)))
     _refuse("n_orders is not finite or below 1", ~(np.isfinite(n) & (n >= 1)))
-    n_accounts = max(float(weight.sum()), 1.0)
-    unit = float(np.exp(weight @ np.log(z) / n_accounts))
+    n_accounts = max(len(n), 1)
+    unit = float(np.exp(np.log(z).sum() / n_accounts))
     levels, place = np.unique(n, return_inverse=True)
-    accounts = np.bincount(place, weights=weight, minlength=len(levels))
+    accounts = np.bincount(place, minlength=len(levels))
 
     def log_likelihood(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         p, over_one, gamma = parameters.tolist()
         model = GammaGamma(p, LEAST_Q + over_one, gamma)
-        return _sum_and_gradient(model, levels, accounts, n, z / unit, weight)
+        return _sum_and_gradient(model, levels, accounts, n, z / unit)
 
     p, over_one, gamma = maximise(log_likelihood, 3, n_accounts).tolist()
     return GammaGamma(p, LEAST_Q + over_one, gamma * unit)
 
 
 def _sum_and_gradient(
-    m: GammaGamma, levels: np.ndarray, accounts: np.ndarray, n: np.ndarray, z: np.ndarray, weight: np.ndarray
+    m: GammaGamma, levels: np.ndarray, accounts: np.ndarray, n: np.ndarray, z: np.ndarray
 ) -> tuple[float, np.ndarray]:
     """Sum of the log-likelihood over accounts and its gradient by p, q and gamma.
 
@@ -110,11 +108,11 @@ def _sum_and_gradient(
     """
     total = n * z
     of_count = log_rising(m.p * levels, m.q) - log_rising(1.0, m.q - 1.0)
-    value = accounts @ of_count + weight @ m._of_amount(n, z)
+    value = accounts @ of_count + m._of_amount(n, z).sum()
     end = digamma(m.p * levels + m.q)
-    by_p = (accounts * levels) @ (end - digamma(m.p * levels)) - (weight * n) @ np.log1p(m.gamma / total)
-    by_q = accounts @ (end - digamma(m.q)) - weight @ np.log1p(total / m.gamma)
-    by_gamma = weight @ (m.q / m.gamma - (m.p * n + m.q) / (m.gamma + total))
+    by_p = (accounts * levels) @ (end - digamma(m.p * levels)) - n @ np.log1p(m.gamma / total)
+    by_q = accounts @ (end - digamma(m.q)) - np.log1p(total / m.gamma).sum()
+    by_gamma = (m.q / m.gamma - (m.p * n + m.q) / (m.gamma + total)).sum()
     return float(value), np.array([by_p, by_q, by_gamma])
 
 

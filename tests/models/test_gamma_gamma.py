@@ -80,12 +80,9 @@ def test_the_gradient_equals_central_differences(monkeypatch: pytest.MonkeyPatch
             assert gradient[k] == pytest.approx(difference, rel=1e-5, abs=1e-4)
 
 
-def test_counts_stand_for_repeated_rows_and_row_order_does_not_matter() -> None:
+def test_row_order_does_not_matter() -> None:
     n, z, _ = accounts(400, seed=4)
-    count = np.random.default_rng(5).integers(1, 5, 400)
-    whole = fit(np.repeat(n, count), np.repeat(z, count))
-    for found in (fit(n, z, count), fit(n[::-1], z[::-1], count[::-1])):
-        assert tuple(vars(found).values()) == pytest.approx(tuple(vars(whole).values()), rel=1e-5)
+    assert tuple(vars(fit(n[::-1], z[::-1])).values()) == pytest.approx(tuple(vars(fit(n, z)).values()), rel=1e-5)
 
 
 def test_cents_instead_of_dollars_change_gamma_alone() -> None:
