@@ -247,7 +247,9 @@ def _replenish(company: Company) -> None:
         company.log["slips"].append(moved | {"second": np.full(len(moved["key"]), day * DAY + 18 * 3600 + 900)})
         _tell_again(company, moved)
     n = shape.n_products
-    position = company.on_hand - np.bincount(company.open["product"], weights=company.open["open"], minlength=n)
+    # numpy counts nothing at all in whole numbers, whatever its weights are.
+    asked = np.bincount(company.open["product"], weights=company.open["open"], minlength=n).astype(float)
+    position = company.on_hand - asked
     inbound = company.purchases["quantity"] - company.purchases["received"]
     position += np.bincount(company.purchases["product"], weights=inbound, minlength=n)
     placed = simulated_supply.place(shape, company.products, company.spells, company.daily_units, position, day)

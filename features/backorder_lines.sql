@@ -35,7 +35,7 @@ select l.order_line_id, l.order_id, l.root_id, l.root_order_id, l.customer_id, l
        cast(date_diff('day', l.promised_on, today) as double) as days_late,
        cast(date_diff('day', coalesce(t.latest_promised_on, l.promised_on), today) as double) as days_past_latest,
        l.quantity, l.open_quantity, cast(l.shipped_quantity > 0 as double) as is_partly_shipped, p.quantity_step,
-       l.may_split, l.unit_price, l.list_price, l.unit_cost, g.unit_cost_is_assumed,
+       l.may_split, l.unit_price, l.list_price, l.unit_cost, p.unit_cost_is_assumed,
        l.unit_price / nullif(l.list_price, 0.0) as price_ratio,
        l.open_quantity * l.unit_price as line_value,
        l.open_quantity * (l.unit_price - l.unit_cost) as line_margin,
@@ -49,7 +49,6 @@ select l.order_line_id, l.order_id, l.root_id, l.root_order_id, l.customer_id, l
 from waiting l
 join orders o on o.order_id = l.order_id
 join products p on p.product_id = l.product_id
-join known_products g on g.product_id = l.product_id
 left join groups_elsewhere e on e.ship_group = l.ship_group
 left join told_dates t on t.order_line_id = l.order_line_id
 left join known_customers k on k.customer_id = l.customer_id

@@ -16,7 +16,7 @@ record as (
     from known_lines cross join known_moment
     group by product_id
 )
-select p.product_id, p.name as product_name, p.category, p.quantity_step, p.is_discontinued,
+select p.product_id, p.name as product_name, p.category, p.quantity_step, p.is_discontinued, p.unit_cost_is_assumed,
        r.cancel_share as product_cancel_share, r.mean_wait_days as product_mean_wait_days,
        coalesce(cast(r.n_lines_91d as double), 0.0) as product_n_lines_91d,
        coalesce(cast(r.n_waiting_lines as double), 0.0) as product_n_waiting_lines,

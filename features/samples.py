@@ -69,11 +69,13 @@ def _usual_step_days(connection: duckdb.DuckDBPyConnection) -> int:
 
 
 MOST_ORIGINS = 3  # T; the day from which T can be foretold; the day from which that one can
+# Cut-offs of small books are many: on past cut-offs of a book of 2,400 accounts 26 foretold better than 12.
+FEWEST_CUTOFFS, MOST_CUTOFFS, ROWS_WANTED = 12, 26, 60_000
 FEWEST_DAYS = 14  # of history before a cut-off, and of outcomes after it
 MOST_ACCOUNT_ROWS = 250_000  # of one origin: a booster of this size learns no more from more of them
 
 
-def account_samples(facts: Facts, horizon_days: int = 365, at_most: int = 12) -> pd.DataFrame:
+def account_samples(facts: Facts, horizon_days: int = 365, at_most: int | None = None) -> pd.DataFrame:
     """Accounts at past cut-offs, with what they ordered after each, as an origin knew it.
 
     An origin is a day on which a model could have been trained: T itself, and before it days from which the next
@@ -82,7 +84,7 @@ def account_samples(facts: Facts, horizon_days: int = 365, at_most: int = 12) ->
     Parameters
     ----------
     horizon_days : outcomes are counted no longer than this
-    at_most : cut-offs besides the origins, evenly between the first order and T
+    at_most : cut-offs besides the origins, evenly between the first order and T; None: 12, and up to 26 of small books
 
     Returns
     -------
@@ -99,8 +101,10 @@ def account_samples(facts: Facts, horizon_days: int = 365, at_most: int = 12) ->
         prepare(connection, facts, facts.as_of, "known_lines")
         first = _first_order(connection) or facts.as_of
         orders = {origin: _orders(connection, facts, origin) for origin in origins(first, facts.as_of, horizon_days)}
+        n_accounts = max(orders[facts.as_of]["account_id"].nunique(), 1)
+        at_most = at_most or min(max(ROWS_WANTED // n_accounts, FEWEST_CUTOFFS), MOST_CUTOFFS)
         moments = _account_cutoffs(first, list(orders), at_most)
-        kept_share = min(1.0, MOST_ACCOUNT_ROWS / max(len(moments) * orders[facts.as_of]["account_id"].nunique(), 1))
+        kept_share = min(1.0, MOST_ACCOUNT_ROWS / (len(moments) * n_accounts))
         parts = []
         for moment in moments:
             accounts = build(connection, facts, moment, "accounts")
@@ -130,16 +134,20 @@ def _by_account(orders: pd.DataFrame, account_of: pd.DataFrame) -> pd.DataFrame:
 
 
 def origins(first: datetime, as_of: datetime, horizon_days: int) -> list[datetime]:
-    """Days on which models could have been trained, newest first, a horizon or half of the history apart.
+    """Days on which models could have been trained, newest first, a horizon apart where the history holds two of them.
+
+    Else a third of it apart: a model of two thirds of the history tells more of one of the whole than one of half of it
+    does, though it is judged over less.
 
     >>> [day.date().isoformat() for day in origins(datetime(2022, 1, 1), datetime(2024, 1, 1), 365)]
-    ['2024-01-01', '2023-01-01', '2022-07-03']
+    ['2024-01-01', '2023-01-01', '2022-09-02']
     """
     found = [as_of]
     while len(found) < MOST_ORIGINS:
-        step = min(horizon_days, (found[-1] - first).days // 2)
-        if step < FEWEST_DAYS:
+        history = (found[-1] - first).days
+        if history < 2 * FEWEST_DAYS:
             break
+        step = horizon_days if history >= 2 * horizon_days else max(history // 3, FEWEST_DAYS)
         found.append(found[-1] - timedelta(days=step))
     return found
 

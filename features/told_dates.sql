@@ -2,12 +2,11 @@
 with dates as (
     select order_line_id, told_on, promised_on,
            lag(promised_on) over (partition by order_line_id order by told_at, promised_on) as promised_before_on,
-           row_number() over (partition by order_line_id order by told_at, promised_on) as nth,
-           row_number() over (partition by order_line_id order by told_at desc, promised_on desc) as nth_last
+           row_number() over (partition by order_line_id order by told_at, promised_on) as nth
     from known_told_dates
 )
-select order_line_id, max(promised_on) filter (where nth = 1) as first_promised_on,
-       max(promised_on) filter (where nth_last = 1) as latest_promised_on, max(told_on) as promise_told_on,
+select order_line_id, min_by(promised_on, nth) as first_promised_on,
+       max_by(promised_on, nth) as latest_promised_on, max(told_on) as promise_told_on,
        count(*) filter (where promised_on > promised_before_on) as n_later_dates
 from dates
 group by order_line_id

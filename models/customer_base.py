@@ -22,8 +22,11 @@ from models.order_histories import Histories
 from models.pareto import ParetoNBD
 
 PROCESSES: Mapping[str, type[ParetoNBD] | type[BetaGeometric]] = {"pareto": ParetoNBD, "beta_geometric": BetaGeometric}
-READS = ("n_orders", "tenure_days", "recency_days", "margin_amount")
-EXPECTATIONS = ("p_alive", "order_rate_per_day", "expected_orders_365d", "expected_order_margin")
+READS = (
+    "n_orders", "n_orders_28d", "n_orders_91d", "tenure_days", "recency_days", "mean_gap_days", "margin_amount",
+)  # fmt: skip
+RHYTHM = ("pace_28d", "pace_91d", "orders_missed", "gaps_silent", "silent_share")
+EXPECTATIONS = ("p_alive", "order_rate_per_day", "expected_orders_365d", "expected_order_margin", *RHYTHM)
 FEWEST_ACCOUNTS, FEWEST_REPEATERS = 30, 10
 # An account long silent after hundreds of orders is all but impossible by these models; a few come back all the same.
 LEAST_ORDERS = 1e-2
@@ -83,8 +86,11 @@ def expect(base: CustomerBase, accounts: pd.DataFrame, horizon_days: np.ndarray 
 
     Returns
     -------
-    One row per account, on its index, finite: expected_orders and p_no_order over the horizon; p_alive;
-    order_rate_per_day while alive; expected_orders_365d; expected_order_margin (money, above 0)
+    One row per account, on its index, finite but for one: expected_orders and p_no_order over the horizon; p_alive;
+    order_rate_per_day while alive; expected_orders_365d; expected_order_margin (money, above 0); and how its last days
+    compare with its rhythm: pace_28d, pace_91d (orders over those that its rate brings), orders_missed (those that its
+    rate would have brought since the last), gaps_silent (days since the last in usual gaps; missing after one order),
+    silent_share (of its time since the first order)
     """
     histories = _histories(accounts)
     process = base.process
@@ -97,9 +103,25 @@ def expect(base: CustomerBase, accounts: pd.DataFrame, horizon_days: np.ndarray 
             "order_rate_per_day": order_rate,
             "expected_orders_365d": process.expected_orders(histories, 365.0),
             "expected_order_margin": _expected_margin(base.margin, accounts),
+            **_against_rhythm(accounts, order_rate),
         },
         index=accounts.index,
     )
+
+
+def _against_rhythm(accounts: pd.DataFrame, order_rate: np.ndarray) -> dict[str, np.ndarray]:
+    """Ratios that trees would need many splits for."""
+    tenure, recency = (as_numbers(accounts[name]) for name in ("tenure_days", "recency_days"))
+    paces = {
+        f"pace_{days}d": as_numbers(accounts[f"n_orders_{days}d"]) / (order_rate * np.minimum(days, tenure + 1))
+        for days in (28, 91)
+    }
+    silent_gaps = recency / np.maximum(as_numbers(accounts["mean_gap_days"]), 1.0)
+    return paces | {
+        "orders_missed": order_rate * recency,
+        "gaps_silent": silent_gaps,
+        "silent_share": recency / np.maximum(tenure, 1.0),
+    }
 
 
 def _histories(accounts: pd.DataFrame) -> Histories:

@@ -96,7 +96,13 @@ class PredictiveLaws:
         return np.where(is_two_sided, of_tails, least)
 
 
-def learn(prediction: ArrayLike, p_zero: ArrayLike, outcome: ArrayLike, account_ids: Sequence[Any]) -> Intervals:
+def learn(
+    prediction: ArrayLike,
+    p_zero: ArrayLike,
+    outcome: ArrayLike,
+    account_ids: Sequence[Any],
+    level_log_sd: float = 0.0,
+) -> Intervals:
     """Intervals from accounts whose predictions were made without their outcomes, one row each.
 
     Each account is scored by the ratio law of the other half of the accounts, so that its score is as one of a new
@@ -108,9 +114,14 @@ def learn(prediction: ArrayLike, p_zero: ArrayLike, outcome: ArrayLike, account_
     p_zero : chance of an outcome of exactly 0
     outcome : what came; a net refund counts as 0
     account_ids : names; a checksum of them deals out the halves, so that the order of rows does not matter
+    level_log_sd : how far the level of all outcomes may move from this window to the one foretold: each outcome counts
+        twice, once so much higher and once so much lower
     """
     mean, chance = _checked(prediction, p_zero)
     value = np.maximum(np.asarray(outcome, dtype=np.float64), 0)
+    if level_log_sd > 0:
+        mean, chance, account_ids = np.tile(mean, 2), np.tile(chance, 2), [*account_ids, *account_ids]
+        value = np.concatenate([value * np.exp(level_log_sd), value * np.exp(-level_log_sd)])
     edges = _edges(mean, int((value > 0).sum()))
     band, half = _band(edges, mean), halves(account_ids)
     positive_mean = _positive_mean(mean, chance)

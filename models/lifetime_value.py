@@ -6,7 +6,7 @@ came back counts against the margin, and open lines are no part of it: they were
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from models.customer_base import CustomerBase
 from models.inputs import as_numbers
 from models.intervals import Intervals, bounds
 from models.intervals import learn as learn_intervals
-from models.next_order import ORDERS
+from models.next_order import ORDERS, n_orders_next
 from models.tilt import Rehearsed, Target, Tilt
 
 PSEUDO_DAYS = 180.0  # days at the average margin rate that every account's own history is shrunk by
@@ -52,6 +52,58 @@ MARGIN = Target(
 )
 
 
+def _gamma_losses(log_margin: np.ndarray, margin: np.ndarray) -> np.ndarray:
+    return np.asarray(log_margin + margin * np.exp(-log_margin))
+
+
+ORDER_MARGIN = Target(
+    {"objective": "gamma"},
+    lambda rows: next_margin(rows) / np.maximum(n_orders_next(rows), 1.0),
+    lambda rows: _log_margin_per_order(rows),
+    "money",
+    _gamma_losses,
+    lambda rows: np.where(next_margin(rows) > 0, n_orders_next(rows), 0.0),  # what returned in full tells no margin
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Corrections:
+    """Two ways from the expectations to the margin: at once, and by the orders times what one brings; and their mean.
+
+    On past cut-offs of four books neither way was better throughout, and rehearsals did not tell which would be.
+
+    Parameters
+    ----------
+    spend : of the margin
+    orders, order_margin : of the orders, and of what one brings
+    level : logarithm of the factor on every value that the rehearsal found
+    """
+
+    spend: Tilt = field(default_factory=Tilt)
+    orders: Tilt = field(default_factory=Tilt)
+    order_margin: Tilt = field(default_factory=Tilt)
+    level: float = 0.0
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """How far each booster is trusted."""
+        return {name: getattr(self, name).weight for name in _BOOSTERS}
+
+    def log_value(self, rows: pd.DataFrame) -> np.ndarray:
+        """Logarithm of the margin expected of rows that hold the expectations."""
+        at_once = self.spend.apply(MARGIN, rows)
+        by_orders = self.orders.apply(ORDERS, rows) + self.order_margin.apply(ORDER_MARGIN, rows)
+        return np.asarray((at_once + by_orders) / 2 + self.level)
+
+    def in_words(self, rehearsed: Rehearsed | None) -> str:
+        """How far the boosters are trusted, and why."""
+        said = tilt.in_words(replace(self.spend, level=self.level), rehearsed)
+        if max(self.weights.values()) == 0:
+            return said
+        by_orders = f"orders at {self.orders.weight:.0%}, what one brings at {self.order_margin.weight:.0%}"
+        return f"{said} (the margin; the {by_orders})"
+
+
 @dataclass(frozen=True, eq=False)
 class LifetimeValueModel:
     """Margin of an account over a horizon.
@@ -59,19 +111,15 @@ class LifetimeValueModel:
     Parameters
     ----------
     kind : boosted, classical (orders x margin of an order, no trees), pooled (own margin rate, shrunk) or assumed
-    why : plain words for the kind, the form, how it was rehearsed and what was assumed
-    form : spend (a booster on the margin) or orders (a booster on the orders, times what one is expected to bring)
-    level : logarithm of the factor on every value besides that of the orders, in the form orders
+    why : plain words for the kind, how it was rehearsed and what was assumed
     net_share : margin net of losses by that without
     margin_per_day : average rate that small histories are shrunk to; None: that of the accounts asked for
     """
 
     kind: str
     why: str
-    form: str = "spend"
     base: CustomerBase | None = None
-    correction: Tilt = field(default_factory=Tilt)
-    level: float = 0.0
+    corrections: Corrections = field(default_factory=Corrections)
     net_share: float = 1.0
     margin_per_day: float | None = None
     intervals: Intervals | None = None
@@ -83,28 +131,31 @@ class LifetimeValueModel:
         return self.kind == "assumed" or self.facts.get("horizon_days", 0) < VALUE_HORIZON_DAYS
 
     def save(self, folder: Path) -> None:
-        """Write model.json, and booster.txt where there is one."""
+        """Write model.json; booster.txt (of the margin), orders.txt and order_margin.txt where there are boosters."""
+        tilts = {name: getattr(self.corrections, name) for name in _BOOSTERS}
         saved = {name: getattr(self, name) for name in _PLAIN} | {
             "base": self.base.to_json() if self.base else None,
-            "correction": self.correction.to_json(),
+            "level": self.corrections.level,
             "intervals": self.intervals.to_json() if self.intervals else None,
+            **{name: each.to_json() for name, each in tilts.items()},
         }
-        save_files(folder, saved, booster=self.correction.booster)
+        save_files(folder, saved, **{file: tilts[name].booster for name, file in _BOOSTERS.items()})
 
     @classmethod
     def load(cls, folder: Path) -> LifetimeValueModel:
         """Undo `save`."""
         saved, boosters = load_files(folder)
+        tilts = {name: Tilt.from_json(saved[name], boosters.get(file)) for name, file in _BOOSTERS.items()}
         return cls(
             **{name: saved[name] for name in _PLAIN},
             base=CustomerBase.from_json(saved["base"]) if saved["base"] else None,
-            correction=Tilt.from_json(saved["correction"], boosters.get("booster")),
+            corrections=Corrections(**tilts, level=saved["level"]),
             intervals=Intervals.from_json(saved["intervals"]) if saved["intervals"] else None,
         )
 
 
-_FORMS = {"spend": "the margin", "orders": "the orders, times the margin expected of one,"}
-_PLAIN = ("kind", "why", "form", "level", "net_share", "margin_per_day", "facts")
+_BOOSTERS = {"spend": "booster", "orders": "orders", "order_margin": "order_margin"}  # and the files that hold them
+_PLAIN = ("kind", "why", "net_share", "margin_per_day", "facts")
 
 
 def fit(panel: pd.DataFrame, seed: int = 0) -> LifetimeValueModel:
@@ -118,34 +169,33 @@ def fit(panel: pd.DataFrame, seed: int = 0) -> LifetimeValueModel:
         rate = _margin_per_day(accounts) if len(watched) else None
         why = "too few accounts ordered again: own past margin, shrunk, is assumed to go on"
         return LifetimeValueModel(kind, why, margin_per_day=rate, facts=facts)
-    form, correction, level, rehearsed = _better_form(panel, seed)
+    corrections, rehearsed = _correct(panel, seed)
     return LifetimeValueModel(
-        "boosted" if correction.weight > 0 else "classical",
-        f"classical models of {_FORMS[form]} {tilt.in_words(correction, rehearsed)}{horizon_note(panel)}",
-        form,
+        "boosted" if max(corrections.weights.values()) > 0 else "classical",
+        f"classical models {corrections.in_words(rehearsed)}{horizon_note(panel)}",
         base_of(accounts),
-        correction,
-        level,
+        corrections,
         _net_share(rows_that_train(panel)),
         None,
         _intervals(rehearsed),
-        facts | {"weight": correction.weight},
+        facts | {f"weight_{name}": weight for name, weight in corrections.weights.items()},
     )
 
 
-def _better_form(panel: pd.DataFrame, seed: int) -> tuple[str, Tilt, float, Rehearsed | None]:
-    """The form that foretold better in the rehearsal: its name, correction and level, and what was rehearsed."""
+def _correct(panel: pd.DataFrame, seed: int) -> tuple[Corrections, Rehearsed | None]:
+    """Learn the three corrections, and the level of what they say together."""
     spend, by_spend = tilt.fit(panel, MARGIN, seed)
     orders, counted = tilt.fit(panel, ORDERS, seed)
-    if by_spend is None or counted is None:
-        return "orders", orders, 0.0, None
-    judged = counted.rehearsal.judged
-    came, foretold = next_margin(judged), counted.prediction - orders.level + _log_margin_per_order(judged)
-    level = tilt.trusted_level(foretold, came, MARGIN, counted.rehearsal.days)
-    by_orders = Rehearsed(counted.rehearsal, foretold + level, float(_tweedie_losses(foretold + level, came).mean()))
-    if by_spend.loss < by_orders.loss:
-        return "spend", spend, 0.0, by_spend
-    return "orders", orders, level - orders.level, by_orders
+    order_margin, brought = tilt.fit(panel, ORDER_MARGIN, seed)
+    if by_spend is None or counted is None or brought is None:
+        return Corrections(), None
+    foretold = (by_spend.prediction - spend.level) / 2
+    foretold += (counted.prediction - orders.level + brought.prediction - order_margin.level) / 2
+    tried = counted.rehearsal
+    came = next_margin(tried.judged)
+    level = tilt.trusted_level(foretold, came, MARGIN, tried.days)
+    rehearsed = Rehearsed(tried, foretold + level, float(_tweedie_losses(foretold + level, came).mean()))
+    return Corrections(*(replace(each, level=0.0) for each in (spend, orders, order_margin)), level), rehearsed
 
 
 def predict(model: LifetimeValueModel, accounts: pd.DataFrame, horizon_days: float = VALUE_HORIZON_DAYS) -> np.ndarray:
@@ -159,7 +209,7 @@ def predict(model: LifetimeValueModel, accounts: pd.DataFrame, horizon_days: flo
     if model.base is None:
         return horizon_days / VALUE_HORIZON_DAYS * _from_own_history(model.margin_per_day, accounts)
     rows = accounts.assign(**customer_base.expect(model.base, accounts, horizon_days))
-    return model.net_share * np.exp(_log_value(model.form, model.correction, model.level, rows))
+    return model.net_share * np.exp(model.corrections.log_value(rows))
 
 
 def predict_interval(
@@ -171,12 +221,6 @@ def predict_interval(
     silent = as_numbers(customer_base.expect(model.base, accounts, horizon_days)["p_no_order"])
     gains = predict(model, accounts, horizon_days) / max(model.net_share, 1e-9)  # intervals know losses as 0
     return bounds(model.intervals, gains, silent)
-
-
-def _log_value(form: str, correction: Tilt, level: float, rows: pd.DataFrame) -> np.ndarray:
-    if form == "spend":
-        return correction.apply(MARGIN, rows)
-    return correction.apply(ORDERS, rows) + _log_margin_per_order(rows) + level
 
 
 def _log_margin_per_order(rows: pd.DataFrame) -> np.ndarray:
@@ -192,8 +236,8 @@ def _intervals(rehearsed: Rehearsed | None) -> Intervals | None:
     if rehearsed is None:
         return None
     judged = rehearsed.rehearsal.judged
-    silent = as_numbers(judged["p_no_order"])
-    return learn_intervals(np.exp(rehearsed.prediction), silent, next_margin(judged), judged["account_id"])
+    value, silent = np.exp(rehearsed.prediction), as_numbers(judged["p_no_order"])
+    return learn_intervals(value, silent, next_margin(judged), judged["account_id"], rehearsed.level_log_sd)
 
 
 def _from_own_history(margin_per_day: float | None, accounts: pd.DataFrame) -> np.ndarray:

@@ -184,8 +184,8 @@ def _intervals(told: Rehearsed | None, counted: Rehearsed | None) -> Intervals |
     if told is None or counted is None:
         return None
     judged = told.rehearsal.judged
-    expected = np.exp(counted.prediction)
-    return learn_intervals(expected, _chance(told.prediction), n_orders_next(judged), judged["account_id"])
+    expected, silent = np.exp(counted.prediction), _chance(told.prediction)
+    return learn_intervals(expected, silent, n_orders_next(judged), judged["account_id"], told.level_log_sd)
 
 
 def _chance(log_odds: np.ndarray) -> np.ndarray:

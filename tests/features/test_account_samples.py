@@ -46,18 +46,19 @@ def test_next_orders_are_net_of_what_was_cancelled_or_returned(company):
     tables["shipments"].loc[2, "shipped_at"] = pd.Timestamp("2023-09-03")
     tables["returns"].loc[0, "returned_at"] = pd.Timestamp("2023-09-09")
     rows = account_samples(company.facts(tables, T)).set_index(["account_id", "origin_on", "cutoff_on"]).sort_index()
-    half = T.date() - timedelta(days=97)
-    row = rows.loc[("C1", pd.Timestamp(T.date()), pd.Timestamp(half))]
+    third = T.date() - timedelta(days=65)
+    row = rows.loc[("C1", pd.Timestamp(T.date()), pd.Timestamp(third))]
     # L1 10 x 9 and L2 5 x 20 by C1 on 1 March; C2 shares the account; its L3 was cancelled. Costs: 6, 14 (assumed).
-    assert (row["next_amount"], row["next_n_orders"], row["horizon_days"]) == (190.0, 2.0, 97)
+    assert (row["next_amount"], row["next_n_orders"], row["horizon_days"]) == (190.0, 2.0, 65)
     assert row["next_margin"] == pytest.approx(10 * (9 - 6) + 5 * (20 - 14))
     # Seen from the day between, nothing had come: all of it was ordered later.
-    assert (rows.loc[("C1", pd.Timestamp(half))][OUTCOMES] == 0).all(axis=None)
+    assert (rows.loc[("C1", pd.Timestamp(third))][OUTCOMES] == 0).all(axis=None)
 
 
-def test_origins_go_back_by_half_of_what_is_left_and_never_by_less_than_two_weeks():
+def test_origins_go_back_by_a_horizon_or_a_third_of_what_is_left_and_never_by_less_than_two_weeks():
     first = datetime(2024, 1, 1)
-    for n_days, ages in ((2000, [0, 365, 730]), (400, [0, 200, 300]), (59, [0, 29, 44]), (29, [0, 14]), (27, [0])):
+    expected = {2000: [0, 365, 730], 1000: [0, 365, 576], 400: [0, 133, 222], 59: [0, 19, 33], 29: [0, 14], 27: [0]}
+    for n_days, ages in expected.items():
         until = origins(first, first + timedelta(days=n_days), 365)
         assert [(until[0] - day).days for day in until] == ages
 

@@ -56,7 +56,9 @@ def test_no_rows_have_the_same_columns(book):
 def test_a_single_account_has_finite_expectations(book):
     one = book.samples[book.samples["account_id"] == book.samples["account_id"].iloc[0]]
     columns = ["expected_orders", "p_no_order", *customer_base.EXPECTATIONS]
-    assert np.isfinite(with_expectations(one)[columns]).all(axis=None)
+    found = with_expectations(one)
+    assert np.isfinite(found[columns].drop(columns="gaps_silent")).all(axis=None)
+    assert (found["gaps_silent"].isna() == (found["n_orders"] == 1)).all()
 
 
 def test_very_many_accounts_are_learned_from_by_every_so_many(book, monkeypatch):

@@ -93,5 +93,5 @@ def test_nothing_to_judge_is_said(panel):
 def test_a_young_book_is_judged_too_and_says_over_how_many_days(young_book):
     for evaluate in (evaluate_value, evaluate_next_order):
         report = evaluate(young_book.panel)
-        assert "judged over 100 days" in report.notes[-1]
+        assert "judged over 66 days" in report.notes[-1]
         assert np.isfinite(list(report.metrics.values())).all()

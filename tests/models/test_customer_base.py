@@ -21,7 +21,11 @@ BASE = CustomerBase(PARETO, GammaGamma(p=6.25, q=3.74, gamma=15.44))
 
 def accounts(n_orders, tenure, recency, margin=100.0):
     columns = {"n_orders": n_orders, "tenure_days": tenure, "recency_days": recency, "margin_amount": margin}
-    return pd.DataFrame(columns, index=np.arange(len(n_orders)) + 7).astype(float)
+    found = pd.DataFrame(columns, index=np.arange(len(n_orders)) + 7).astype(float)
+    gap = (found["tenure_days"] - found["recency_days"]) / (found["n_orders"] - 1).where(found["n_orders"] > 1)
+    # As if orders came evenly, the last days alike: what they are changes no expectation, only what stands beside it.
+    recent = {f"n_orders_{days}d": np.minimum(found["n_orders"], days / gap.fillna(1e9)) for days in (28, 91)}
+    return found.assign(mean_gap_days=gap, **recent)
 
 
 def lived(process, n_accounts=2000, seed=1):
@@ -48,6 +52,22 @@ def test_an_account_is_expected_to_do_what_its_history_makes_likely():
     assert row["order_rate_per_day"] == pytest.approx((0.6 + 2) / (60 + 100))
     # Gamma-Gamma, 3 orders of 40 on average: 6.25 (15.44 + 120) / (6.25 x 3 + 2.74) = 39.39
     assert row["expected_order_margin"] == pytest.approx(39.39, abs=0.005)
+
+
+def test_the_last_days_are_told_against_the_rhythm():
+    # 5 orders in 100 days, the last 10 days ago, so a gap of 22.5 days; 3 of them in the last 28 days, all in 91.
+    own = accounts([5.0, 1.0], [100.0, 14.0], [10.0, 14.0]).assign(n_orders_28d=[3.0, 1.0], n_orders_91d=[5.0, 1.0])
+    row, once = (row for _, row in expect(BASE, own, 50.0).iterrows())
+    rate = (0.6 + 4) / (60 + 100)
+    assert row["pace_28d"] == pytest.approx(3 / (28 * rate))
+    assert row["pace_91d"] == pytest.approx(5 / (91 * rate))
+    assert row["orders_missed"] == pytest.approx(10 * rate)
+    assert row["gaps_silent"] == pytest.approx(10 / 22.5)
+    assert row["silent_share"] == pytest.approx(0.1)
+    # One order 14 days ago: known for 15 days with today, and no gap to go by.
+    assert once["pace_28d"] == pytest.approx(1 / (15 * 0.6 / (60 + 14)))
+    assert np.isnan(once["gaps_silent"])
+    assert once["silent_share"] == 1
 
 
 def test_the_orders_expected_are_a_sum_over_all_rates_and_lifetimes():
@@ -98,7 +118,7 @@ def test_the_strangest_histories_have_finite_expectations_above_nought(base):
     strange = accounts(n_orders, tenure, [0.0, 0.0, 1.0, 9e4, 1100.0, 0.0])
     for days in (0.0, 365.0, 1e5):
         found = expect(base, strange, days)
-        assert np.isfinite(found).all(axis=None)
+        assert np.isfinite(found.drop(columns="gaps_silent")).all(axis=None)
         assert (found[["expected_orders", "expected_order_margin"]] > 0).all(axis=None)
         assert found["p_no_order"].between(0, 1).all()
     assert expect(base, strange, 365.0)["expected_orders"].iloc[1] == pytest.approx(365, rel=0.05)

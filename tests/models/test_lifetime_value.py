@@ -10,7 +10,6 @@ from models.account_panel import INPUTS, NUMERIC, TEXT, with_expectations
 from models.customer_base import READS
 from models.intervals import coverage
 from models.lifetime_value import LifetimeValueModel, fit, next_margin, predict, predict_interval
-from models.tilt import Tilt
 
 HORIZONS = (0.0, 1.0, 30.0, 365.0, 3650.0)
 
@@ -58,10 +57,9 @@ def test_small_books_do_not_lose_to_the_classical_models(make_book, asked_of):
 
 
 def test_without_weight_and_level_the_value_is_the_classical_expectation(value_model, asked):
-    for form in ("orders", "spend"):
-        alone = LifetimeValueModel("classical", "", form, value_model.base, Tilt())
-        for days in HORIZONS:
-            np.testing.assert_allclose(predict(alone, asked, days), classical(alone, asked, days), rtol=1e-12)
+    alone = LifetimeValueModel("classical", "", value_model.base)
+    for days in HORIZONS:
+        np.testing.assert_allclose(predict(alone, asked, days), classical(alone, asked, days), rtol=1e-12)
 
 
 def test_a_longer_horizon_is_never_worth_less(value_model, young_book, asked, asked_of):
@@ -174,7 +172,7 @@ def test_a_saved_model_predicts_the_same_and_row_order_does_not_matter(value_mod
     value_model.save(tmp_path / "once")
     fit(with_expectations(book.samples.sample(frac=1, random_state=3))).save(tmp_path / "again")
     names = sorted(path.name for path in (tmp_path / "once").iterdir())
-    assert names == ["booster.txt", "model.json"]
+    assert names == ["booster.txt", "model.json", "order_margin.txt", "orders.txt"]
     for name in names:
         assert (tmp_path / "once" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
     loaded = LifetimeValueModel.load(tmp_path / "once")

@@ -29,7 +29,7 @@ def draws(weight, level, n=20_000):
 def test_the_weight_with_which_orders_were_drawn_is_found_whatever_their_level(level):
     score, offset, log_orders, draw = draws(0.6, level)
     orders = draw.poisson(np.exp(log_orders)).astype(float)
-    assert tilt._weight(score, offset, orders, ORDERS) == pytest.approx(0.6, abs=0.03)
+    assert tilt._weight(score, offset, orders, np.ones(len(score)), ORDERS) == pytest.approx(0.6, abs=0.03)
     foretold = offset + 0.6 * score
     assert trusted_level(foretold, orders, ORDERS, 365) == pytest.approx(level, abs=0.03)
 
@@ -38,7 +38,7 @@ def test_the_weight_with_which_orders_were_drawn_is_found_whatever_their_level(l
 def test_the_weight_with_which_chances_were_drawn_is_found_whatever_their_level(level):
     score, offset, log_odds, draw = draws(0.6, level)
     happened = (draw.random(len(score)) < expit(log_odds)).astype(float)
-    assert tilt._weight(score, offset, happened, NO_ORDER) == pytest.approx(0.6, abs=0.05)
+    assert tilt._weight(score, offset, happened, np.ones(len(score)), NO_ORDER) == pytest.approx(0.6, abs=0.05)
     foretold = offset + 0.6 * score
     assert trusted_level(foretold, happened, NO_ORDER, 365) == pytest.approx(level, abs=0.05)
 
@@ -47,7 +47,7 @@ def test_the_weight_with_which_chances_were_drawn_is_found_whatever_their_level(
 def test_a_correction_is_never_turned_round_nor_carried_further_than_learned(drawn, found):
     score, offset, log_orders, draw = draws(drawn, 0.0)
     orders = draw.poisson(np.exp(log_orders)).astype(float)
-    assert tilt._weight(score, offset, orders, ORDERS) == found
+    assert tilt._weight(score, offset, orders, np.ones(len(score)), ORDERS) == found
 
 
 def test_a_level_makes_totals_agree_and_is_at_most_twofold():
