@@ -14,6 +14,7 @@ import pandas as pd
 from models import customer_base
 from models.customer_base import EXPECTATIONS, CustomerBase
 from models.inputs import as_numbers
+from models.season import NO_SEASON, learn, repeats_by_day, stretches
 
 # Not here: the cut-off's month. A few cut-offs a year would let it stand for single past days.
 NUMERIC = (
@@ -49,7 +50,7 @@ class Rehearsal:
 
 
 def with_expectations(samples: pd.DataFrame) -> pd.DataFrame:
-    """Rows in order, with what the classical models expected of each: those of its cut-off's accounts alone.
+    """Rows in order, with what the classical models expected of each: those of its cut-off and what went before alone.
 
     Returns
     -------
@@ -57,15 +58,25 @@ def with_expectations(samples: pd.DataFrame) -> pd.DataFrame:
     """
     ordered = samples.sort_values(["origin_on", "cutoff_on", "account_id"], kind="stable").reset_index(drop=True)
     parts = [ordered.iloc[:0].assign(expected_orders=0.0, p_no_order=0.0, **dict.fromkeys(EXPECTATIONS, 0.0))]
-    for _, rows in ordered.groupby("cutoff_on"):
-        base = base_of(rows.drop_duplicates("account_id"))
+    totals = repeats_by_day(ordered)
+    for cutoff, rows in ordered.groupby("cutoff_on"):
+        base = base_of(rows.drop_duplicates("account_id"), totals[totals["cutoff_on"] <= cutoff])
         parts.append(rows.join(customer_base.expect(base, rows, as_numbers(rows["horizon_days"]))))
     return pd.concat(parts[1:] or parts).sort_index()
 
 
-def base_of(accounts: pd.DataFrame) -> CustomerBase:
-    """The classical models of one day's accounts, of every so many where there are very many."""
-    return customer_base.fit(accounts.iloc[:: -(-len(accounts) // MOST_FITTED)])
+def base_of(accounts: pd.DataFrame, totals: pd.DataFrame) -> CustomerBase:
+    """The classical models of one day's accounts, of every so many where there are very many.
+
+    Parameters
+    ----------
+    totals : `season.repeats_by_day` of the cut-offs up to that day; where they show a season, the accounts are learned
+        again in its days
+    """
+    some = accounts.iloc[:: -(-len(accounts) // MOST_FITTED)]
+    base = customer_base.fit(some)
+    season = learn(stretches(totals, accounts, base.process))
+    return base if season == NO_SEASON else customer_base.fit(some, season)
 
 
 def origins_of(panel: pd.DataFrame) -> list[pd.Timestamp]:

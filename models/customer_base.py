@@ -20,10 +20,12 @@ from models.gamma_gamma import GammaGamma
 from models.inputs import as_numbers
 from models.order_histories import Histories
 from models.pareto import ParetoNBD
+from models.season import NO_SEASON, Season
 
 PROCESSES: Mapping[str, type[ParetoNBD] | type[BetaGeometric]] = {"pareto": ParetoNBD, "beta_geometric": BetaGeometric}
 READS = (
-    "n_orders", "n_orders_28d", "n_orders_91d", "tenure_days", "recency_days", "mean_gap_days", "margin_amount",
+    "cutoff_on", "n_orders", "n_orders_28d", "n_orders_91d", "tenure_days", "recency_days", "mean_gap_days",
+    "margin_amount",
 )  # fmt: skip
 RHYTHM = ("pace_28d", "pace_91d", "orders_missed", "gaps_silent", "silent_share")
 EXPECTATIONS = ("p_alive", "order_rate_per_day", "expected_orders_365d", "expected_order_margin", *RHYTHM)
@@ -40,23 +42,27 @@ class CustomerBase:
 
     Parameters
     ----------
-    process : how often accounts order and when they leave; days as unit
+    process : how often accounts order and when they leave; seasonal days as unit
     margin : what an order brings; None where no account brought any
+    season : turns calendar days into seasonal days
     """
 
     process: ParetoNBD | BetaGeometric
     margin: GammaGamma | None
+    season: Season = NO_SEASON
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers by name."""
         name = next(name for name, kind in PROCESSES.items() if isinstance(self.process, kind))
-        return {"process": name, name: asdict(self.process), "margin": asdict(self.margin) if self.margin else None}
+        margin = asdict(self.margin) if self.margin else None
+        return {"process": name, name: asdict(self.process), "margin": margin, "season": self.season.to_json()}
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> CustomerBase:
         """Undo `to_json`."""
         process = PROCESSES[saved["process"]](**saved[saved["process"]])
-        return cls(process, GammaGamma(**saved["margin"]) if saved["margin"] else None)
+        margin = GammaGamma(**saved["margin"]) if saved["margin"] else None
+        return cls(process, margin, Season.from_json(saved["season"]))
 
 
 def is_enough(accounts: pd.DataFrame) -> bool:
@@ -67,14 +73,14 @@ def is_enough(accounts: pd.DataFrame) -> bool:
 
 
 @threadpool_limits.wrap(limits=1)  # sums of more threads differ in their last digits
-def fit(accounts: pd.DataFrame) -> CustomerBase:
-    """Learn from the accounts of one day, one row each, with the columns `READS`."""
-    histories = _histories(accounts)
+def fit(accounts: pd.DataFrame, season: Season = NO_SEASON) -> CustomerBase:
+    """Learn from the accounts of one day, one row each, with the columns `READS`, in days of a season."""
+    histories = season.histories(accounts)
     candidates = (pareto.fit(histories), beta_geometric.fit(histories))
     process = max(candidates, key=lambda model: float(model.log_likelihood(histories).sum()))
     n_orders, margin = as_numbers(accounts["n_orders"]), _margin_per_order(accounts)
     brings = margin > SMALLEST_MARGIN_SHARE * max(float(margin.mean()), 0.0)
-    return CustomerBase(process, gamma_gamma.fit(n_orders[brings], margin[brings]) if brings.any() else None)
+    return CustomerBase(process, gamma_gamma.fit(n_orders[brings], margin[brings]) if brings.any() else None, season)
 
 
 def expect(base: CustomerBase, accounts: pd.DataFrame, horizon_days: np.ndarray | float) -> pd.DataFrame:
@@ -92,41 +98,37 @@ def expect(base: CustomerBase, accounts: pd.DataFrame, horizon_days: np.ndarray 
     rate would have brought since the last), gaps_silent (days since the last in usual gaps; missing after one order),
     silent_share (of its time since the first order)
     """
-    histories = _histories(accounts)
+    histories, horizon = base.season.histories(accounts), base.season.horizon(accounts, horizon_days)
     process = base.process
     order_rate = (process.r + histories.n_repeats) / (process.alpha + histories.age_days)
     return pd.DataFrame(
         {
-            "expected_orders": np.maximum(process.expected_orders(histories, horizon_days), LEAST_ORDERS),
-            "p_no_order": process.p_no_order(histories, horizon_days),
+            "expected_orders": np.maximum(process.expected_orders(histories, horizon), LEAST_ORDERS),
+            "p_no_order": process.p_no_order(histories, horizon),
             "p_alive": process.p_alive(histories),
             "order_rate_per_day": order_rate,
-            "expected_orders_365d": process.expected_orders(histories, 365.0),
+            "expected_orders_365d": process.expected_orders(histories, base.season.horizon(accounts, 365.0)),
             "expected_order_margin": _expected_margin(base.margin, accounts),
-            **_against_rhythm(accounts, order_rate),
+            **_against_rhythm(base.season, accounts, histories, order_rate),
         },
         index=accounts.index,
     )
 
 
-def _against_rhythm(accounts: pd.DataFrame, order_rate: np.ndarray) -> dict[str, np.ndarray]:
+def _against_rhythm(
+    season: Season, accounts: pd.DataFrame, histories: Histories, order_rate: np.ndarray
+) -> dict[str, np.ndarray]:
     """Ratios that trees would need many splits for."""
     tenure, recency = (as_numbers(accounts[name]) for name in ("tenure_days", "recency_days"))
-    paces = {
-        f"pace_{days}d": as_numbers(accounts[f"n_orders_{days}d"]) / (order_rate * np.minimum(days, tenure + 1))
-        for days in (28, 91)
-    }
-    silent_gaps = recency / np.maximum(as_numbers(accounts["mean_gap_days"]), 1.0)
+    paces = {}
+    for days in (28, 91):
+        seasonal = -season.horizon(accounts, -np.minimum(days, tenure + 1))
+        paces[f"pace_{days}d"] = as_numbers(accounts[f"n_orders_{days}d"]) / (order_rate * seasonal)
     return paces | {
-        "orders_missed": order_rate * recency,
-        "gaps_silent": silent_gaps,
+        "orders_missed": order_rate * (histories.age_days - histories.last_days),
+        "gaps_silent": recency / np.maximum(as_numbers(accounts["mean_gap_days"]), 1.0),
         "silent_share": recency / np.maximum(tenure, 1.0),
     }
-
-
-def _histories(accounts: pd.DataFrame) -> Histories:
-    tenure, recency = (as_numbers(accounts[name]) for name in ("tenure_days", "recency_days"))
-    return Histories.of(as_numbers(accounts["n_orders"]) - 1, tenure - recency, tenure)
 
 
 def _margin_per_order(accounts: pd.DataFrame) -> np.ndarray:

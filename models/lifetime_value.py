@@ -27,6 +27,7 @@ from models.inputs import as_numbers
 from models.intervals import Intervals, bounds
 from models.intervals import learn as learn_intervals
 from models.next_order import ORDERS, n_orders_next
+from models.season import repeats_by_day
 from models.tilt import Rehearsed, Target, Tilt
 
 PSEUDO_DAYS = 180.0  # days at the average margin rate that every account's own history is shrunk by
@@ -173,7 +174,7 @@ def fit(panel: pd.DataFrame, seed: int = 0) -> LifetimeValueModel:
     return LifetimeValueModel(
         "boosted" if max(corrections.weights.values()) > 0 else "classical",
         f"classical models {corrections.in_words(rehearsed)}{horizon_note(panel)}",
-        base_of(accounts),
+        base_of(accounts, repeats_by_day(panel)),
         corrections,
         _net_share(rows_that_train(panel)),
         None,

@@ -19,6 +19,7 @@ from models.customer_base import CustomerBase
 from models.inputs import as_numbers
 from models.intervals import Intervals, bounds
 from models.intervals import learn as learn_intervals
+from models.season import repeats_by_day
 from models.tilt import Rehearsed, Target, Tilt
 
 PSEUDO_ACCOUNTS = 20.0  # accounts at the overall share that each recency band is shrunk by
@@ -133,7 +134,16 @@ def fit(panel: pd.DataFrame, seed: int = 0) -> NextOrderModel:
     kind = "boosted" if silence.weight > 0 else "classical"
     why = f"classical models {tilt.in_words(silence, told)}"
     intervals = _intervals(told, counted)
-    return NextOrderModel(kind, why + horizon_note(panel), pooled, base_of(accounts), silence, orders, intervals, facts)
+    return NextOrderModel(
+        kind,
+        why + horizon_note(panel),
+        pooled,
+        base_of(accounts, repeats_by_day(panel)),
+        silence,
+        orders,
+        intervals,
+        facts,
+    )
 
 
 def predict(model: NextOrderModel, accounts: pd.DataFrame, horizon_days: float = VALUE_HORIZON_DAYS) -> np.ndarray:

@@ -25,7 +25,7 @@ def accounts(n_orders, tenure, recency, margin=100.0):
     gap = (found["tenure_days"] - found["recency_days"]) / (found["n_orders"] - 1).where(found["n_orders"] > 1)
     # As if orders came evenly, the last days alike: what they are changes no expectation, only what stands beside it.
     recent = {f"n_orders_{days}d": np.minimum(found["n_orders"], days / gap.fillna(1e9)) for days in (28, 91)}
-    return found.assign(mean_gap_days=gap, **recent)
+    return found.assign(mean_gap_days=gap, cutoff_on=pd.Timestamp("2024-03-15"), **recent)
 
 
 def lived(process, n_accounts=2000, seed=1):
