@@ -351,3 +351,13 @@ def test_nothing_is_shipped_to_an_account_while_the_tables_show_its_credit_hold(
     assert held
     assert len(new)
     assert not new.order_line_id.map(buyer).isin(held).any()
+
+
+def test_a_company_goes_on_after_days_on_which_nothing_is_open():
+    tables = close(simulate(CompanyShape(n_customers=20, n_products=3, n_suppliers=2, n_days=60, seed=1)))
+    ordered, ended = (tables[name] for name in ("order_lines", "shipments"))
+    days = pd.date_range(ordered["ordered_at"].min(), ordered["ordered_at"].max(), normalize=True)
+    came = ordered.merge(ended.groupby("order_line_id", as_index=False)["shipped_at"].max(), how="left")
+    is_open = [((came["ordered_at"] < day) & ~(came["shipped_at"] < day)).any() for day in days]
+    assert not all(is_open)
+    assert ordered["ordered_at"].max() > days[is_open.index(False)]
