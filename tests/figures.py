@@ -45,7 +45,7 @@ class Figure:
             return None
         is_higher = self.better == "higher"
         worst = self.value if self.must_hold == "value" else self.low if is_higher else self.high
-        return worst >= self.goal if is_higher else worst <= self.goal
+        return bool(worst >= self.goal if is_higher else worst <= self.goal)
 
     def row(self) -> dict[str, object]:
         """Figure, value, low, high, goal, better, peer, peer_value, met; what is unknown is None."""

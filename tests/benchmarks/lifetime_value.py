@@ -153,7 +153,8 @@ def full() -> Iterator[Figure]:
     for result in results:
         yield from section(result)
     yield from together([result for result in results if result.cutoff != SMALL_BOOK])
-    yield Figure("numbers that are none, all cut-offs", sum(r.not_finite for r in results), goal=0, better="lower")
+    not_finite = sum(int(result.not_finite) for result in results)
+    yield Figure("numbers that are none, all cut-offs", not_finite, goal=0, better="lower")
 
 
 def measured(cutoffs: Sequence[Cutoff], n_resamples: int) -> list[Result]:
