@@ -102,7 +102,7 @@ def account_samples(facts: Facts, horizon_days: int = 365, at_most: int | None =
         first = _first_order(connection) or facts.as_of
         orders = {origin: _orders(connection, facts, origin) for origin in origins(first, facts.as_of, horizon_days)}
         n_accounts = max(orders[facts.as_of]["account_id"].nunique(), 1)
-        at_most = at_most or min(max(ROWS_WANTED // n_accounts, FEWEST_CUTOFFS), MOST_CUTOFFS)
+        at_most = at_most if at_most is not None else min(max(ROWS_WANTED // n_accounts, FEWEST_CUTOFFS), MOST_CUTOFFS)
         moments = _account_cutoffs(first, list(orders), at_most)
         kept_share = min(1.0, MOST_ACCOUNT_ROWS / (len(moments) * n_accounts))
         parts = []
@@ -145,9 +145,9 @@ def origins(first: datetime, as_of: datetime, horizon_days: int) -> list[datetim
     found = [as_of]
     while len(found) < MOST_ORIGINS:
         history = (found[-1] - first).days
-        if history < 2 * FEWEST_DAYS:
-            break
         step = horizon_days if history >= 2 * horizon_days else max(history // 3, FEWEST_DAYS)
+        if step < FEWEST_DAYS or history < 2 * FEWEST_DAYS:
+            break
         found.append(found[-1] - timedelta(days=step))
     return found
 

@@ -75,7 +75,7 @@ def base_of(accounts: pd.DataFrame, totals: pd.DataFrame) -> CustomerBase:
     """
     some = accounts.iloc[:: -(-len(accounts) // MOST_FITTED)]
     base = customer_base.fit(some)
-    season = learn(stretches(totals, accounts, base.process))
+    season = learn(stretches(totals, accounts, base.expected_orders))
     return base if season == NO_SEASON else customer_base.fit(some, season)
 
 

@@ -72,7 +72,7 @@ def evaluate_value(panel: pd.DataFrame, seed: int = 0) -> Report:
         "calibration": calibration_plot(value, actual, f"Margin over {days} days by decile"),
         "gain": gain_plot(value, np.maximum(actual, 0.0), "Margin found"),
         **_coverage_plots(judged, value, low, high, actual),
-        **_importance(model.corrections.spend, "What changes the margin expected"),
+        **_importance(model.corrections.heaviest, "What changes the margin expected"),
     }
     return Report(_params(model.kind, model.facts), finite(metrics), figures, _notes(model.why, tried))
 

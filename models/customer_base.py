@@ -1,12 +1,13 @@
-"""What the accounts of one day will order by the classical models of a customer base: no booster, seven numbers.
+"""What the accounts of one day will order by the classical models of a customer base: no booster, eleven numbers.
 
-An account's rhythm tells how often it will order again (Pareto/NBD or BG/NBD, whichever makes the histories likelier),
-and its margins so far, leaning on everybody's, what an order will bring (Gamma-Gamma). Both hold for any horizon.
+An account's rhythm tells how often it will order again: the mean of Pareto/NBD and BG/NBD, because on past cut-offs of
+five books the one that made the histories likelier foretold no better than the other. Its margins so far, leaning on
+everybody's, tell what an order will bring (Gamma-Gamma). Both hold for any horizon.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,7 +23,8 @@ from models.order_histories import Histories
 from models.pareto import ParetoNBD
 from models.season import NO_SEASON, Season
 
-PROCESSES: Mapping[str, type[ParetoNBD] | type[BetaGeometric]] = {"pareto": ParetoNBD, "beta_geometric": BetaGeometric}
+Process = ParetoNBD | BetaGeometric
+PROCESSES: Mapping[str, type[Process]] = {"pareto": ParetoNBD, "beta_geometric": BetaGeometric}
 READS = (
     "cutoff_on", "n_orders", "n_orders_28d", "n_orders_91d", "tenure_days", "recency_days", "mean_gap_days",
     "margin_amount",
@@ -42,27 +44,38 @@ class CustomerBase:
 
     Parameters
     ----------
-    process : how often accounts order and when they leave; seasonal days as unit
+    processes : how often accounts order and when they leave; seasonal days as unit. Each is as likely as the other
     margin : what an order brings; None where no account brought any
     season : turns calendar days into seasonal days
     """
 
-    process: ParetoNBD | BetaGeometric
+    processes: tuple[Process, ...]
     margin: GammaGamma | None
     season: Season = NO_SEASON
 
+    def expected_orders(self, histories: Histories, horizon_days: np.ndarray | float) -> np.ndarray:
+        """Orders of each history over the horizon, both in seasonal days."""
+        return self.mean(lambda process: process.expected_orders(histories, horizon_days))
+
+    def mean(self, said: Callable[[Process], np.ndarray]) -> np.ndarray:
+        """What the processes say on average."""
+        return np.asarray(sum(said(process) for process in self.processes) / len(self.processes))
+
     def to_json(self) -> dict[str, Any]:
         """Plain numbers by name."""
-        name = next(name for name, kind in PROCESSES.items() if isinstance(self.process, kind))
-        margin = asdict(self.margin) if self.margin else None
-        return {"process": name, name: asdict(self.process), "margin": margin, "season": self.season.to_json()}
+        names = {kind: name for name, kind in PROCESSES.items()}
+        return {
+            "processes": {names[type(process)]: asdict(process) for process in self.processes},
+            "margin": asdict(self.margin) if self.margin else None,
+            "season": self.season.to_json(),
+        }
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> CustomerBase:
         """Undo `to_json`."""
-        process = PROCESSES[saved["process"]](**saved[saved["process"]])
+        processes = tuple(PROCESSES[name](**found) for name, found in sorted(saved["processes"].items(), reverse=True))
         margin = GammaGamma(**saved["margin"]) if saved["margin"] else None
-        return cls(process, margin, Season.from_json(saved["season"]))
+        return cls(processes, margin, Season.from_json(saved["season"]))
 
 
 def is_enough(accounts: pd.DataFrame) -> bool:
@@ -76,11 +89,10 @@ def is_enough(accounts: pd.DataFrame) -> bool:
 def fit(accounts: pd.DataFrame, season: Season = NO_SEASON) -> CustomerBase:
     """Learn from the accounts of one day, one row each, with the columns `READS`, in days of a season."""
     histories = season.histories(accounts)
-    candidates = (pareto.fit(histories), beta_geometric.fit(histories))
-    process = max(candidates, key=lambda model: float(model.log_likelihood(histories).sum()))
+    processes = (pareto.fit(histories), beta_geometric.fit(histories))
     n_orders, margin = as_numbers(accounts["n_orders"]), _margin_per_order(accounts)
     brings = margin > SMALLEST_MARGIN_SHARE * max(float(margin.mean()), 0.0)
-    return CustomerBase(process, gamma_gamma.fit(n_orders[brings], margin[brings]) if brings.any() else None, season)
+    return CustomerBase(processes, gamma_gamma.fit(n_orders[brings], margin[brings]) if brings.any() else None, season)
 
 
 def expect(base: CustomerBase, accounts: pd.DataFrame, horizon_days: np.ndarray | float) -> pd.DataFrame:
@@ -99,15 +111,15 @@ def expect(base: CustomerBase, accounts: pd.DataFrame, horizon_days: np.ndarray 
     silent_share (of its time since the first order)
     """
     histories, horizon = base.season.histories(accounts), base.season.horizon(accounts, horizon_days)
-    process = base.process
-    order_rate = (process.r + histories.n_repeats) / (process.alpha + histories.age_days)
+    order_rate = base.mean(lambda process: (process.r + histories.n_repeats) / (process.alpha + histories.age_days))
+    year = base.season.horizon(accounts, 365.0)
     return pd.DataFrame(
         {
-            "expected_orders": np.maximum(process.expected_orders(histories, horizon), LEAST_ORDERS),
-            "p_no_order": process.p_no_order(histories, horizon),
-            "p_alive": process.p_alive(histories),
+            "expected_orders": np.maximum(base.expected_orders(histories, horizon), LEAST_ORDERS),
+            "p_no_order": base.mean(lambda process: process.p_no_order(histories, horizon)),
+            "p_alive": base.mean(lambda process: process.p_alive(histories)),
             "order_rate_per_day": order_rate,
-            "expected_orders_365d": process.expected_orders(histories, base.season.horizon(accounts, 365.0)),
+            "expected_orders_365d": base.expected_orders(histories, year),
             "expected_order_margin": _expected_margin(base.margin, accounts),
             **_against_rhythm(base.season, accounts, histories, order_rate),
         },

@@ -119,10 +119,10 @@ def learn(
     """
     mean, chance = _checked(prediction, p_zero)
     value = np.maximum(np.asarray(outcome, dtype=np.float64), 0)
+    edges = _edges(mean, int((value > 0).sum()))
     if level_log_sd > 0:
         mean, chance, account_ids = np.tile(mean, 2), np.tile(chance, 2), [*account_ids, *account_ids]
         value = np.concatenate([value * np.exp(level_log_sd), value * np.exp(-level_log_sd)])
-    edges = _edges(mean, int((value > 0).sum()))
     band, half = _band(edges, mean), halves(account_ids)
     positive_mean = _positive_mean(mean, chance)
     laws = []
@@ -145,7 +145,7 @@ def bounds(
     """Lower and upper ends of each account's 90 % interval; 0 <= low <= high, finite.
 
     With `whole` (numbers of orders) the ends move inwards to whole numbers: the lower up, the upper down. That drops
-    no whole number, so that the interval holds exactly the counts that it was calibrated to hold. Where it holds none,
+    no whole number: the interval holds the counts that it held before. Where it holds none,
     the whole number nearest to its middle stands for both ends.
     """
     mean, chance = _checked(prediction, p_zero)

@@ -69,7 +69,7 @@ ORDER_MARGIN = Target(
 
 @dataclass(frozen=True, eq=False)
 class Corrections:
-    """Two ways from the expectations to the margin: at once, and by the orders times what one brings; and their mean.
+    """Two ways from the expectations to the margin, and their geometric mean: at once; orders times what one brings.
 
     On past cut-offs of four books neither way was better throughout, and rehearsals did not tell which would be.
 
@@ -96,13 +96,10 @@ class Corrections:
         by_orders = self.orders.apply(ORDERS, rows) + self.order_margin.apply(ORDER_MARGIN, rows)
         return np.asarray((at_once + by_orders) / 2 + self.level)
 
-    def in_words(self, rehearsed: Rehearsed | None) -> str:
-        """How far the boosters are trusted, and why."""
-        said = tilt.in_words(replace(self.spend, level=self.level), rehearsed)
-        if max(self.weights.values()) == 0:
-            return said
-        by_orders = f"orders at {self.orders.weight:.0%}, what one brings at {self.order_margin.weight:.0%}"
-        return f"{said} (the margin; the {by_orders})"
+    @property
+    def heaviest(self) -> Tilt:
+        """The correction whose booster is trusted most."""
+        return max((getattr(self, name) for name in _BOOSTERS), key=lambda correction: float(correction.weight))
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,6 +153,7 @@ class LifetimeValueModel:
 
 
 _BOOSTERS = {"spend": "booster", "orders": "orders", "order_margin": "order_margin"}  # and the files that hold them
+_TITLES = {"spend": "margin", "orders": "orders", "order_margin": "margin of one"}
 _PLAIN = ("kind", "why", "net_share", "margin_per_day", "facts")
 
 
@@ -171,9 +169,10 @@ def fit(panel: pd.DataFrame, seed: int = 0) -> LifetimeValueModel:
         why = "too few accounts ordered again: own past margin, shrunk, is assumed to go on"
         return LifetimeValueModel(kind, why, margin_per_day=rate, facts=facts)
     corrections, rehearsed = _correct(panel, seed)
+    said = {title: corrections.weights[name] for name, title in _TITLES.items()}
     return LifetimeValueModel(
         "boosted" if max(corrections.weights.values()) > 0 else "classical",
-        f"classical models {corrections.in_words(rehearsed)}{horizon_note(panel)}",
+        f"classical models {tilt.in_words(said, corrections.level, rehearsed)}{horizon_note(panel)}",
         base_of(accounts, repeats_by_day(panel)),
         corrections,
         _net_share(rows_that_train(panel)),
@@ -195,8 +194,8 @@ def _correct(panel: pd.DataFrame, seed: int) -> tuple[Corrections, Rehearsed | N
     tried = counted.rehearsal
     came = next_margin(tried.judged)
     level = tilt.trusted_level(foretold, came, MARGIN, tried.days)
-    rehearsed = Rehearsed(tried, foretold + level, float(_tweedie_losses(foretold + level, came).mean()))
-    return Corrections(*(replace(each, level=0.0) for each in (spend, orders, order_margin)), level), rehearsed
+    corrections = (replace(each, level=0.0) for each in (spend, orders, order_margin))
+    return Corrections(*corrections, level), Rehearsed(tried, foretold + level)
 
 
 def predict(model: LifetimeValueModel, accounts: pd.DataFrame, horizon_days: float = VALUE_HORIZON_DAYS) -> np.ndarray:

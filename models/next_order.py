@@ -132,7 +132,7 @@ def fit(panel: pd.DataFrame, seed: int = 0) -> NextOrderModel:
     orders, counted = tilt.fit(panel, ORDERS, seed)
     facts |= {"weight": silence.weight, "orders_weight": orders.weight}
     kind = "boosted" if silence.weight > 0 else "classical"
-    why = f"classical models {tilt.in_words(silence, told)}"
+    why = f"classical models {tilt.in_words({'none': silence.weight, 'orders': orders.weight}, silence.level, told)}"
     intervals = _intervals(told, counted)
     return NextOrderModel(
         kind,

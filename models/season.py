@@ -10,7 +10,7 @@ accounts in each stretch of days against those the model expects of accounts of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -18,10 +18,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from models.beta_geometric import BetaGeometric
 from models.inputs import as_numbers
 from models.order_histories import Histories
-from models.pareto import ParetoNBD
 
 N_MONTHS = 12
 MONTH_DAYS = np.array([31, 28.2425, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
@@ -118,7 +116,9 @@ def repeats_by_day(samples: pd.DataFrame) -> pd.DataFrame:
     return totals[["cutoff_on", "day", "n_repeats"]]
 
 
-def stretches(totals: pd.DataFrame, accounts: pd.DataFrame, process: ParetoNBD | BetaGeometric) -> pd.DataFrame:
+def stretches(
+    totals: pd.DataFrame, accounts: pd.DataFrame, expected_orders: Callable[[Histories, np.ndarray], np.ndarray]
+) -> pd.DataFrame:
     """Observed repeat orders beside those a model without season expects.
 
     Accounts that gained a parent between two cut-offs count as one from then on, and one order more is a repeat order.
@@ -127,7 +127,7 @@ def stretches(totals: pd.DataFrame, accounts: pd.DataFrame, process: ParetoNBD |
     ----------
     totals : rows of `repeats_by_day` up to the cut-off that asks
     accounts : all accounts at that cut-off
-    process : learned from them in calendar days
+    expected_orders : of histories over horizons, learned from them in calendar days
 
     Returns
     -------
@@ -139,7 +139,7 @@ def stretches(totals: pd.DataFrame, accounts: pd.DataFrame, process: ParetoNBD |
     age = np.maximum((_day(kept["day"])[:, None] - entries).astype(np.int64), 0)
     # Of an account since its first order as much is expected as of a history without repeats on its first day.
     ages = np.arange(age.max(initial=0) + 1.0)
-    of_age = process.expected_orders(Histories.of(0 * ages, 0 * ages, 0 * ages), ages)
+    of_age = expected_orders(Histories.of(0 * ages, 0 * ages, 0 * ages), ages)
     days = kept["day"].to_numpy()
     columns = {"from_on": days[:-1], "to_on": days[1:], "n_orders": np.diff(as_numbers(kept["n_repeats"]))}
     return pd.DataFrame(columns | {"n_expected": np.diff(of_age[age] @ n_accounts)})
@@ -166,11 +166,11 @@ def learn(tracked: pd.DataFrame) -> Season:
     ----------
     tracked : rows of `stretches`
     """
-    told = tracked[(tracked["n_expected"] >= FEWEST_ORDERS) & (tracked["n_orders"] > 0)]
+    told = tracked[tracked["n_expected"] >= FEWEST_ORDERS]
     if not len(told) or (told["to_on"].max() - told["from_on"].min()).days < FEWEST_DAYS:
         return NO_SEASON
     shares = np.array([_month_shares(*days) for days in zip(told["from_on"], told["to_on"], strict=True)])
-    n_orders = as_numbers(told["n_orders"])
+    n_orders = _counted(told)
     ratio = np.log(n_orders / as_numbers(told["n_expected"]))
     log_pace = np.zeros(N_MONTHS)
     for _ in range(N_STEPS):
@@ -188,7 +188,7 @@ def _likely_log_pace(ratio: np.ndarray, slopes: np.ndarray, told: pd.DataFrame) 
     days = (told["to_on"] - told["from_on"]).dt.days.to_numpy(np.float64)
     years = ((told["from_on"] - told["from_on"].min()).dt.days.to_numpy() + days / 2) / 365
     walk, seasonal = np.minimum.outer(years, years), _months_law()
-    counts = np.diag(1 / as_numbers(told["n_orders"]))
+    counts = np.diag(1 / _counted(told))
     means, evidence = [], []
     for season, noise, drift in product(SEASONS, NOISES, DRIFTS):
         by_month = season**2 * seasonal @ slopes.T
@@ -198,6 +198,11 @@ def _likely_log_pace(ratio: np.ndarray, slopes: np.ndarray, told: pd.DataFrame) 
         evidence.append(-0.5 * (ratio @ pull + np.linalg.slogdet(law)[1]))
     weights = np.exp(np.array(evidence) - max(evidence))
     return np.asarray(weights @ np.array(means) / weights.sum())
+
+
+def _counted(told: pd.DataFrame) -> np.ndarray:
+    """Orders of each stretch, half a one where none came: a shop that closes is a season too, and has no logarithm."""
+    return np.maximum(as_numbers(told["n_orders"]), 0.5)
 
 
 def _months_law() -> np.ndarray:

@@ -145,7 +145,7 @@ def classical(accounts: pd.DataFrame) -> dict[str, pd.DataFrame]:
     processes = {PARETO: pareto.fit(histories), BETA_GEOMETRIC: beta_geometric.fit(histories)}
     answers = {}
     for way, process in processes.items():
-        said = customer_base.expect(replace(base, process=process), accounts, float(HORIZON_DAYS))
+        said = customer_base.expect(replace(base, processes=(process,)), accounts, float(HORIZON_DAYS))
         spend = said["expected_orders"] * said["expected_order_margin"]
         columns = said[["expected_orders", "p_no_order"]].assign(expected_spend=spend)
         answers[way] = columns.assign(customer_id=accounts["account_id"])

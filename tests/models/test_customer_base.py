@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from models.pareto import ParetoNBD
 from tests.models.simulated_buyers import watched
 
 PARETO = ParetoNBD(r=0.6, alpha=60.0, s=0.7, beta=150.0)
-BASE = CustomerBase(PARETO, GammaGamma(p=6.25, q=3.74, gamma=15.44))
+BASE = CustomerBase((PARETO,), GammaGamma(p=6.25, q=3.74, gamma=15.44))
 
 
 def accounts(n_orders, tenure, recency, margin=100.0):
@@ -77,15 +77,27 @@ def test_the_orders_expected_are_a_sum_over_all_rates_and_lifetimes():
     assert found == pytest.approx(0.6 / 60 * stays)
 
 
+def test_two_processes_answer_with_their_mean(base):
+    book = lived(PARETO, 50, seed=4)
+    both = expect(base, book, 90.0)
+    alone = [expect(replace(base, processes=(process,)), book, 90.0) for process in base.processes]
+    assert [type(process) for process in base.processes] == [ParetoNBD, BetaGeometric]
+    is_above = np.minimum(*(table["expected_orders"] for table in alone)) > customer_base.LEAST_ORDERS
+    assert is_above.sum() > 30
+    for name in ("expected_orders", "p_no_order", "p_alive", "order_rate_per_day", "expected_orders_365d"):
+        one, other, mean = (table.loc[is_above, name] for table in (*alone, both))
+        assert not np.allclose(one, other, rtol=1e-3)
+        np.testing.assert_allclose(mean, (one + other) / 2, rtol=1e-12)
+
+
 @pytest.mark.parametrize("process", [PARETO, BetaGeometric(r=0.6, alpha=60.0, a=0.8, b=2.5)])
-def test_the_process_that_makes_the_histories_likelier_is_chosen(process):
+def test_each_process_is_the_one_that_makes_the_histories_likeliest(process):
     book = lived(process)
     last = book["tenure_days"] - book["recency_days"]
     histories = Histories.of(book["n_orders"] - 1, last, book["tenure_days"])
-    scores = [model.log_likelihood(histories).sum() for model in (pareto.fit(histories), beta_geometric.fit(histories))]
-    chosen = fit(book).process
-    assert chosen.log_likelihood(histories).sum() == pytest.approx(max(scores))
-    assert type(chosen) is type(process)
+    for learned, of_its_kind in zip(fit(book).processes, (pareto.fit, beta_geometric.fit), strict=True):
+        likeliest = of_its_kind(histories).log_likelihood(histories).sum()
+        assert learned.log_likelihood(histories).sum() == pytest.approx(likeliest)
 
 
 def test_the_level_of_a_book_that_lives_by_the_model_is_found(base):
@@ -145,12 +157,12 @@ def test_a_book_that_never_earned_anything_is_worth_next_to_nothing():
 
 
 @pytest.mark.parametrize(
-    "base", [BASE, CustomerBase(BetaGeometric(r=0.3, alpha=8.0, a=0.7, b=2.0), None)], ids=["pareto", "beta_geometric"]
+    "base", [BASE, CustomerBase((PARETO, BetaGeometric(r=0.3, alpha=8.0, a=0.7, b=2.0)), None)], ids=["one", "both"]
 )
 def test_saved_parameters_are_the_same_again(base):
     again = CustomerBase.from_json(base.to_json())
     assert asdict(again) == asdict(base)
-    assert type(again.process) is type(base.process)
+    assert [type(process) for process in again.processes] == [type(process) for process in base.processes]
 
 
 @pytest.mark.parametrize(
@@ -163,5 +175,6 @@ def test_a_rhythm_takes_thirty_accounts_of_which_ten_ordered_again(n, n_repeater
 
 def test_the_order_of_accounts_does_not_matter(base):
     mixed = fit(lived(PARETO).sample(frac=1, random_state=2))
-    assert asdict(mixed.process) == pytest.approx(asdict(base.process), rel=1e-4)
+    for one, other in zip(mixed.processes, base.processes, strict=True):
+        assert asdict(one) == pytest.approx(asdict(other), rel=1e-4)
     assert asdict(mixed.margin) == pytest.approx(asdict(base.margin), rel=1e-4)

@@ -241,3 +241,16 @@ def test_an_account_stays_in_its_half_whatever_the_order():
     dealt = dict(zip(ids, halves(ids), strict=True))
     assert sum(dealt.values()) == 50
     assert halves(ids[::-1] * 2).tolist() == [dealt[name] for name in ids[::-1] * 2]
+
+
+def test_nine_of_ten_are_held_on_average_where_the_level_of_all_moves():
+    rng, log_sd = np.random.default_rng(9), 0.6
+    mean, p_zero, outcome = accounts(20_000, rng)
+    still, moving = (learn(mean, p_zero, outcome, names(20_000), level_log_sd=sd) for sd in (0.0, log_sd))
+    assert moving.edges == still.edges
+    mean, p_zero, outcome = accounts(20_000, rng)
+    held = [coverage(*bounds(moving, mean, p_zero), outcome * np.exp(way * log_sd)).share for way in (-1, 1)]
+    assert np.mean(held) == pytest.approx(0.9, abs=0.01)
+    of_still = [coverage(*bounds(still, mean, p_zero), outcome * np.exp(way * log_sd)).share for way in (-1, 1)]
+    assert np.mean(of_still) < 0.88
+    assert min(held) > min(of_still)

@@ -5,11 +5,21 @@ import pandas as pd
 import pytest
 from sklearn.metrics import mean_tweedie_deviance
 
-from models import customer_base
+from models import customer_base, lifetime_value, tilt
 from models.account_panel import INPUTS, NUMERIC, TEXT, with_expectations
 from models.customer_base import READS
 from models.intervals import coverage
-from models.lifetime_value import LifetimeValueModel, fit, next_margin, predict, predict_interval
+from models.lifetime_value import (
+    MARGIN,
+    ORDER_MARGIN,
+    LifetimeValueModel,
+    fit,
+    next_margin,
+    predict,
+    predict_interval,
+)
+from models.next_order import ORDERS
+from models.tilt import PSEUDO_EVENTS
 
 HORIZONS = (0.0, 1.0, 30.0, 365.0, 3650.0)
 
@@ -60,6 +70,60 @@ def test_without_weight_and_level_the_value_is_the_classical_expectation(value_m
     alone = LifetimeValueModel("classical", "", value_model.base)
     for days in HORIZONS:
         np.testing.assert_allclose(predict(alone, asked, days), classical(alone, asked, days), rtol=1e-12)
+
+
+def test_the_value_is_the_geometric_mean_of_the_margin_at_once_and_of_orders_times_what_one_brings(value_model, asked):
+    rows = asked.assign(**customer_base.expect(value_model.base, asked, 365.0))
+    own = value_model.corrections
+    assert min(own.weights.values()) > 0
+    assert (own.spend.level, own.orders.level, own.order_margin.level) == (0, 0, 0)
+    at_once = own.spend.apply(MARGIN, rows)
+    by_orders = own.orders.apply(ORDERS, rows) + own.order_margin.apply(ORDER_MARGIN, rows)
+    value = np.exp((at_once + by_orders) / 2 + own.level) * value_model.net_share
+    np.testing.assert_allclose(predict(value_model, asked), value, rtol=1e-12)
+
+
+def test_a_year_of_many_orders_sets_the_level_of_the_two_ways_together(panel):
+    corrections, rehearsed = lifetime_value._correct(panel, 0)
+    judged = rehearsed.rehearsal.judged
+    came, foretold = next_margin(judged), np.exp(rehearsed.prediction)
+    n_events = came.sum() ** 2 / (came**2).sum()
+    unmoved = foretold * np.exp(-corrections.level)
+    trust = n_events / (n_events + PSEUDO_EVENTS)
+    assert rehearsed.rehearsal.days == 365
+    assert corrections.level == pytest.approx(trust * np.log(came.sum() / unmoved.sum()))
+
+
+def test_what_an_order_brings_is_learned_from_accounts_that_ordered_each_order_alike():
+    rows = pd.DataFrame({"next_margin": [0.0, 30.0, -5.0, 80.0, 0.0], "next_n_orders": [0.0, 3.0, 1.0, 4.0, 2.0]})
+    assert ORDER_MARGIN.telling(rows).index.tolist() == [1, 3]  # what came back in full tells no margin
+    told = ORDER_MARGIN.telling(rows)
+    assert ORDER_MARGIN.outcome(told).tolist() == [10, 20]
+    assert ORDER_MARGIN.weights(told).tolist() == [3 / 3.5, 4 / 3.5]
+
+
+@pytest.mark.parametrize("margin", ["nothing", "losses", "nothing lately", "losses before"])
+def test_books_whose_customers_bring_nothing_have_values_all_the_same(panel, asked, margin):
+    is_newest = panel["cutoff_on"] >= sorted(panel["origin_on"].unique())[-2]
+    gone = {"nothing": 0.0, "losses": -5.0, "losses before": -5.0, "nothing lately": 0.0}[margin]
+    always = pd.Series(True, panel.index)
+    changed = {"nothing": always, "losses": always, "losses before": ~is_newest, "nothing lately": is_newest}[margin]
+    book = panel.assign(next_margin=panel["next_margin"].mask(changed & (panel["horizon_days"] > 0), gone))
+    if gone == 0:
+        book["next_n_orders"] = book["next_n_orders"].mask(changed, 0.0)
+    value, (low, high) = (ask(fit(book), asked) for ask in (predict, predict_interval))
+    assert np.isfinite([value, low, high]).all()
+    assert ((low >= 0) & (low <= high)).all()
+
+
+def test_intervals_of_a_book_rehearsed_for_less_than_a_year_are_wider(young_book, asked_of, monkeypatch):
+    def mean_width():
+        low, high = predict_interval(fit(young_book.panel), asked_of(young_book))
+        return (high - low).mean()
+
+    with_doubt = mean_width()
+    monkeypatch.setattr(tilt, "UNKNOWN_SEASON_LOG_SD", 0.0)
+    assert with_doubt > 1.02 * mean_width()
 
 
 def test_a_longer_horizon_is_never_worth_less(value_model, young_book, asked, asked_of):

@@ -132,7 +132,7 @@ def test_a_row_more_of_the_same_cut_off_or_another_order_of_rows_changes_no_tota
 @pytest.mark.parametrize("process", [PARETO, BETA_GEOMETRIC])
 def test_as_much_is_expected_as_the_papers_say_of_new_accounts(process):
     samples = known(lived(50, 400, FLAT, seed=5), 400, [300, 400])
-    found = stretches(repeats_by_day(samples), newest(samples), process)
+    found = stretches(repeats_by_day(samples), newest(samples), process.expected_orders)
 
     def of_age(t):
         if isinstance(process, ParetoNBD):  # Schmittlein, Morrison & Colombo 1987, eq. 17
@@ -151,7 +151,7 @@ def test_as_much_is_expected_as_the_papers_say_of_new_accounts(process):
 def test_stretches_follow_each_other_and_hold_every_repeat_order():
     orders = lived(300, 900, WAVE, seed=6)
     samples = known(orders, 900, [100, 180, 190, 400, 600, 900])
-    found = stretches(repeats_by_day(samples), newest(samples), PARETO)
+    found = stretches(repeats_by_day(samples), newest(samples), PARETO.expected_orders)
     assert (found["from_on"].iloc[1:].to_numpy() == found["to_on"].iloc[:-1].to_numpy()).all()
     assert ((found["to_on"] - found["from_on"]).dt.days >= 14).all()
     start = 900 - (TODAY - found["from_on"].iloc[0]).days
@@ -202,7 +202,7 @@ def test_less_than_a_year_tells_no_season():
 
 def test_an_account_alone_has_no_season():
     samples = known(lived(1, 800, FLAT, seed=7), 800, [800])
-    assert learn(stretches(repeats_by_day(samples), samples, PARETO)) == NO_SEASON
+    assert learn(stretches(repeats_by_day(samples), samples, PARETO.expected_orders)) == NO_SEASON
 
 
 def test_the_paces_of_a_year_have_mean_one():
@@ -216,7 +216,7 @@ def test_orders_of_the_quiet_months_to_come_are_foreseen():
     accounts = newest(samples)
     came = orders[:, n_days + 1 : n_days + 1 + days].sum(axis=1)[accounts["account_id"].astype(int)]
     plain = pareto.fit(NO_SEASON.histories(accounts))
-    season = learn(stretches(repeats_by_day(samples), accounts, plain))
+    season = learn(stretches(repeats_by_day(samples), accounts, plain.expected_orders))
     seasonal = pareto.fit(season.histories(accounts))
     without = plain.expected_orders(NO_SEASON.histories(accounts), float(days))
     within = seasonal.expected_orders(season.histories(accounts), season.horizon(accounts, float(days)))
