@@ -136,8 +136,8 @@ def _by_account(orders: pd.DataFrame, account_of: pd.DataFrame) -> pd.DataFrame:
 def origins(first: datetime, as_of: datetime, horizon_days: int) -> list[datetime]:
     """Days on which models could have been trained, newest first, a horizon apart where the history holds two of them.
 
-    Else a third of it apart: a model of two thirds of the history tells more of one of the whole than one of half of it
-    does, though it is judged over less.
+    Else so far apart that a horizon of history is left to the earlier one, or two thirds of all: a model of two thirds
+    tells more of one of the whole than one of half of it does, though it is judged over less.
 
     >>> [day.date().isoformat() for day in origins(datetime(2022, 1, 1), datetime(2024, 1, 1), 365)]
     ['2024-01-01', '2023-01-01', '2022-09-02']
@@ -145,7 +145,7 @@ def origins(first: datetime, as_of: datetime, horizon_days: int) -> list[datetim
     found = [as_of]
     while len(found) < MOST_ORIGINS:
         history = (found[-1] - first).days
-        step = horizon_days if history >= 2 * horizon_days else max(history // 3, FEWEST_DAYS)
+        step = min(horizon_days, max(history // 3, history - horizon_days, FEWEST_DAYS))
         if step < FEWEST_DAYS or history < 2 * FEWEST_DAYS:
             break
         found.append(found[-1] - timedelta(days=step))
