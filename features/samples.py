@@ -134,22 +134,32 @@ def _by_account(orders: pd.DataFrame, account_of: pd.DataFrame) -> pd.DataFrame:
 
 
 def origins(first: datetime, as_of: datetime, horizon_days: int) -> list[datetime]:
-    """Days on which models could have been trained, newest first, a horizon apart where the history holds two of them.
-
-    Else so far apart that a horizon of history is left to the earlier one, or two thirds of all: a model of two thirds
-    tells more of one of the whole than one of half of it does, though it is judged over less.
+    """Days on which models could have been trained, newest first, `rehearsed_days` apart.
 
     >>> [day.date().isoformat() for day in origins(datetime(2022, 1, 1), datetime(2024, 1, 1), 365)]
     ['2024-01-01', '2023-01-01', '2022-09-02']
     """
     found = [as_of]
     while len(found) < MOST_ORIGINS:
-        history = (found[-1] - first).days
-        step = min(horizon_days, max(history // 3, history - horizon_days, FEWEST_DAYS))
-        if step < FEWEST_DAYS or history < 2 * FEWEST_DAYS:
+        step = rehearsed_days((found[-1] - first).days, horizon_days)
+        if not step:
             break
         found.append(found[-1] - timedelta(days=step))
     return found
+
+
+def rehearsed_days(history_days: int, horizon_days: int = 365) -> int:
+    """Days from an earlier origin to one with so long a history; 0 if that is too short for an earlier one.
+
+    A horizon, where the history holds two of them. Else so many that a horizon of history is left to the earlier one,
+    or two thirds of all: a model of two thirds tells more of one of the whole than one of half of it does, though it
+    is judged over less.
+
+    >>> [rehearsed_days(history) for history in (1000, 700, 400, 50, 27)]
+    [365, 335, 133, 16, 0]
+    """
+    days = min(horizon_days, max(history_days // 3, history_days - horizon_days, FEWEST_DAYS))
+    return days if days >= FEWEST_DAYS and history_days >= 2 * FEWEST_DAYS else 0
 
 
 def _account_cutoffs(first: datetime, until: list[datetime], at_most: int) -> list[datetime]:

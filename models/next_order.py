@@ -68,7 +68,7 @@ class NextOrderModel:
 
     Parameters
     ----------
-    kind : boosted, classical (Pareto/NBD or BG/NBD without trees), pooled (by days since the last order) or assumed
+    kind : boosted, classical (Pareto/NBD and BG/NBD without trees), pooled (by days since the last order) or assumed
     why : plain words for the kind, how it was rehearsed and what was assumed
     pooled : chance of no order in each band of `RECENCY_BANDS_DAYS`, over the days that were watched
     base, silence, orders : the classical models of T's accounts, and what corrects them

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from erp.laws import Findings, TableFinding
-from features.samples import FEWEST_DAYS
+from features.samples import FEWEST_DAYS, rehearsed_days
 from models.account_panel import VALUE_HORIZON_DAYS
 from models.arrival import FEWEST_RECEIPTS
 from models.cancellation import FEWEST_CANCELLATIONS
@@ -111,16 +111,16 @@ def _risk(n_cancelled: int) -> str:
 
 
 def _value(seen_days: int) -> str:
-    past, rehearsed_days = counted(seen_days, "day"), min(seen_days // 2, VALUE_HORIZON_DAYS)
-    classical = "each customer's rhythm and margins (Pareto/NBD or BG/NBD, Gamma-Gamma)"
-    if rehearsed_days < 2 * FEWEST_DAYS:
+    past, rehearsed = counted(seen_days, "day"), rehearsed_days(seen_days, VALUE_HORIZON_DAYS)
+    classical = "each customer's rhythm and margins (Pareto/NBD and BG/NBD, Gamma-Gamma)"
+    if not rehearsed or seen_days - rehearsed < 2 * FEWEST_DAYS:  # the earlier origin learns from nothing
         return (
             f"{classical} alone, assumed to go on for a year: orders go back {past}, too few to look back and forward"
         )
     is_assumed = seen_days - FEWEST_DAYS < VALUE_HORIZON_DAYS
     carried = ", carried on to a year (assumed)" if is_assumed else ""
     return (
-        f"{classical}, corrected by boosted trees as far as a rehearsal of {counted(rehearsed_days, 'day')} confirms"
+        f"{classical}, corrected by boosted trees as far as a rehearsal of {counted(rehearsed, 'day')} confirms"
         f"{carried}, if {FEWEST_ACCOUNTS} customers ordered and {FEWEST_REPEATERS} of them again: orders go back {past}"
     )
 

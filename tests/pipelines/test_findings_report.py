@@ -1,7 +1,11 @@
+import pytest
+
 from erp.known import checked
 from features.feature_tables import count_causes
-from pipelines.findings_report import findings_text
+from models.account_panel import rehearsal
+from pipelines.findings_report import _value, findings_text
 from tests.erp.small_company import T, add, small_site, small_tables, write_tables
+from tests.models.simulated_accounts import simulated_book
 
 
 def check_text(folder, tables, **given):
@@ -31,3 +35,12 @@ def test_check_says_nothing_of_causes_where_all_is_said(tmp_path):
     assert "does not map" not in text
     tables["cancellations"] = tables["cancellations"].iloc[:0]
     assert "Cancellations:" not in check_text(tmp_path / "none", tables)
+
+
+@pytest.mark.parametrize("n_days", [30, 41, 42, 100, 200, 500, 729, 800])
+def test_check_says_how_many_days_the_customer_models_will_rehearse(n_days):
+    tried, text = rehearsal(simulated_book(60, n_days).panel), _value(n_days)
+    if tried is None:
+        assert "too few to look back and forward" in text
+    else:
+        assert f"a rehearsal of {tried.days} days confirms" in text
