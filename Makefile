@@ -35,9 +35,9 @@ lint: .venv/ready
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-# Figures beside their goals and peers; an hour in all. QUICK=--quick for a first look. Files without options are parts.
+# Figures beside their goals and peers; an hour in all. QUICK=--quick for a first look. Files without either are parts.
 bench: .venv/ready
-	@for b in $$(grep -l 'options(' tests/benchmarks/*.py); do echo "== $$b"; $(BIN)/python $$b $(QUICK) || exit 1; done
+	@for b in $$(grep -lE '(options|measure)\((str|__doc__)' tests/benchmarks/*.py); do echo "== $$b"; $(BIN)/python $$b $(QUICK) || exit 1; done
 
 # MLflow's page on this machine only: http://127.0.0.1:5001
 STORE ?= demo/store

@@ -68,11 +68,12 @@ def evaluate_value(panel: pd.DataFrame, seed: int = 0) -> Report:
     for name, chosen in _groups(judged).items():
         metrics |= _of_group(name, chosen, lambda at: _value_scores(value[at], actual[at]), seed)
     metrics |= _coverage(judged, low, high, actual)
+    corrected, correction = model.corrections.heaviest
     figures = {
         "calibration": calibration_plot(value, actual, f"Margin over {days} days by decile"),
         "gain": gain_plot(value, np.maximum(actual, 0.0), "Margin found"),
         **_coverage_plots(judged, value, low, high, actual),
-        **_importance(model.corrections.heaviest, "What changes the margin expected"),
+        **_importance(correction, f"What changes the {corrected} expected"),
     }
     return Report(_params(model.kind, model.facts), finite(metrics), figures, _notes(model.why, tried))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
+from sklearn.metrics import roc_auc_score
 
 N_RESAMPLES = 200
 SMALLEST = 1e-9  # a chance of exactly 0 or 1 would make one surprise cost everything
@@ -24,10 +25,7 @@ def area_under_curve(chance: np.ndarray, event: np.ndarray, weight: np.ndarray) 
     """Chance that a row with the event was predicted above one without; NaN if all rows are alike."""
     if not 0 < event.sum() < len(event):
         return float("nan")
-    place = np.unique(chance, return_inverse=True)[1]
-    with_event, without = np.bincount(place, weight * event), np.bincount(place, weight * (1 - event))
-    below = np.cumsum(without) - without / 2  # of rows predicted alike half are below
-    return float((with_event * below).sum() / (with_event.sum() * without.sum()))
+    return float(roc_auc_score(event, chance, sample_weight=weight))
 
 
 def calibration_error(chance: np.ndarray, event: np.ndarray, weight: np.ndarray, n_bands: int = 10) -> float:

@@ -97,9 +97,10 @@ class Corrections:
         return np.asarray((at_once + by_orders) / 2 + self.level)
 
     @property
-    def heaviest(self) -> Tilt:
-        """The correction whose booster is trusted most."""
-        return max((getattr(self, name) for name in _BOOSTERS), key=lambda correction: float(correction.weight))
+    def heaviest(self) -> tuple[str, Tilt]:
+        """The correction whose booster is trusted most, and what it corrects."""
+        name = max(self.weights, key=lambda name: self.weights[name])
+        return _TITLES[name], getattr(self, name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,9 +219,9 @@ def predict_interval(
     """Money between which 90 % of accounts end, low and high; NaN where nothing was ever rehearsed."""
     if model.base is None or model.intervals is None:
         return np.full(len(accounts), np.nan), np.full(len(accounts), np.nan)
-    silent = as_numbers(customer_base.expect(model.base, accounts, horizon_days)["p_no_order"])
-    gains = predict(model, accounts, horizon_days) / max(model.net_share, 1e-9)  # intervals know losses as 0
-    return bounds(model.intervals, gains, silent)
+    rows = accounts.assign(**customer_base.expect(model.base, accounts, horizon_days))
+    gains = np.exp(model.corrections.log_value(rows))  # intervals know losses as 0
+    return bounds(model.intervals, gains, as_numbers(rows["p_no_order"]))
 
 
 def _log_margin_per_order(rows: pd.DataFrame) -> np.ndarray:

@@ -3,9 +3,12 @@
 import argparse
 import json
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
+
+from threadpoolctl import threadpool_limits
 
 Better = Literal["higher", "lower"]
 
@@ -59,6 +62,14 @@ def options(what: str) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a first look: fewer and smaller cases, goals not meant")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there too")
     return parser.parse_args()
+
+
+def measure(what: str, quick: Callable[[], Iterable[Figure]], full: Callable[[], Iterable[Figure]]) -> None:
+    """Measure, print, write, as `options` ask; one thread, so that CPU seconds compare."""
+    asked = options(what.splitlines()[0])
+    with threadpool_limits(1):
+        figures = list(quick() if asked.quick else full())
+    show(figures, asked.json)
 
 
 def show(figures: list[Figure], json_file: Path | None) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import norm
-from sklearn.metrics import mean_pinball_loss, roc_auc_score
+from sklearn.metrics import mean_pinball_loss
 
 import tests.benchmarks.promises as bench
 from tests.benchmarks.promises_data import Book, known_on, open_on, simulated, wait_days
@@ -13,7 +13,6 @@ from tests.benchmarks.promises_peers import PLAIN_PEERS, Booster, Tuning, told_d
 from tests.benchmarks.promises_scores import (
     LEVELS,
     Resamples,
-    area,
     by_supplier,
     from_curve,
     line_scores,
@@ -74,19 +73,25 @@ def test_the_wait_is_counted_to_the_next_goods_and_not_to_the_first(book):
         assert (came < DAY).any()
 
 
-def test_pinball_and_area_are_those_of_scikit_learn():
+def test_pinball_is_that_of_scikit_learn():
     draw = np.random.default_rng(0)
     came, days = draw.integers(1, 40, 300).astype(float), np.sort(draw.integers(1, 40, (300, 6)), axis=1) * 1.0
     for place, level in enumerate(LEVELS):
         assert pinball(came, days)[:, place].mean() == pytest.approx(
             mean_pinball_loss(came, days[:, place], alpha=level)
         )
-    score, event, weight = (
-        draw.integers(0, 9, 300) * 1.0,
-        draw.integers(0, 2, 300) * 1.0,
-        draw.integers(0, 3, 300) * 1.0,
-    )
-    assert area(score, event, weight) == pytest.approx(roc_auc_score(event, score, sample_weight=weight))
+
+
+def test_the_area_counts_pairs_of_a_late_line_and_another_and_its_interval_holds_it():
+    draw = np.random.default_rng(0)
+    score, event = draw.integers(0, 9, 300) * 1.0, draw.integers(0, 2, 300) * 1.0
+    gaps = score[event == 1][:, None] - score[event == 0]
+    found, low, high = Resamples(np.arange(300) // 2).auc(score, event)
+    assert found == pytest.approx(((gaps > 0) + (gaps == 0) / 2).mean())
+    assert low < found < high
+    pairs = np.where(event == 1, score + 9, score)  # every late line above every other: whoever is drawn
+    assert Resamples(np.arange(300) // 2).auc(pairs, event) == pytest.approx((1, 1, 1))
+    assert np.isnan(Resamples(np.arange(300)).auc(score, np.ones(300))).all()
 
 
 def test_right_dates_on_days_with_many_arrivals_have_nine_tenths_with_ties_in_part_alone():

@@ -23,7 +23,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
 from tests.benchmarks.cancellation_cost import cost
 from tests.benchmarks.cancellation_public import flchain, gbsg2, measured_on
@@ -44,7 +43,7 @@ from tests.benchmarks.cancellation_runs import (
 )
 from tests.benchmarks.cancellation_scores import mean_interval, standard_error
 from tests.benchmarks.cancellation_worlds import COX_GROUND, KNOWN_TRUTH, OTHER_SHAPES
-from tests.figures import Better, Figure, options, show
+from tests.figures import Better, Figure, measure
 
 SMALL_BOOK = 500
 BETTER: dict[str, Better] = {"capture10": "higher", "AUC": "higher"}  # lower is better for all other scores
@@ -67,10 +66,7 @@ class Size:
 
 def main() -> None:
     """Measure, print, write."""
-    asked = options(str(__doc__).splitlines()[0])
-    with threadpool_limits(1):
-        figures = list(quick() if asked.quick else full(Size()))
-    show(figures, asked.json)
+    measure(str(__doc__), quick, lambda: full(Size()))
 
 
 def quick() -> Iterator[Figure]:

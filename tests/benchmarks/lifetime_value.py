@@ -31,7 +31,6 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
 from tests.benchmarks.lifetime_value_cost import cost
 from tests.benchmarks.lifetime_value_data import (
@@ -54,7 +53,7 @@ from tests.benchmarks.lifetime_value_scores import (
     scored,
     with_interval,
 )
-from tests.figures import Better, Figure, options, show
+from tests.figures import Better, Figure, measure
 
 RETAIL = Path(os.environ.get("ONLINE_RETAIL_II", "../shared/data/online_retail_ii"))
 CDNOW, JOURNEY, ONLINE, SMALL = "CDNOW", "Complete Journey", "Online Retail II", "CDNOW sample"
@@ -132,10 +131,7 @@ LEADS: Mapping[tuple[str, str], float] = {  # by title and score: how much bette
 
 def main() -> None:
     """Measure, print, write."""
-    asked = options(str(__doc__).splitlines()[0])
-    with threadpool_limits(1):
-        figures = list(quick() if asked.quick else full())
-    show(figures, asked.json)
+    measure(str(__doc__), quick, full)
 
 
 def quick() -> Iterator[Figure]:

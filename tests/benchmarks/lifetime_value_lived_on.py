@@ -30,13 +30,12 @@ from threadpoolctl import threadpool_limits
 
 from erp.simulator import CompanyShape, close, simulate, step, write_tables
 from features.feature_tables import build, fetch
-from models import beta_geometric, customer_base, pareto
+from models import customer_base
 from models.judging import calibration_error
-from models.order_histories import Histories
 from tests.benchmarks.lifetime_value import say
 from tests.benchmarks.lifetime_value_data import facts_on
 from tests.benchmarks.lifetime_value_ours import ours
-from tests.benchmarks.lifetime_value_peers import OURS, PARETO
+from tests.benchmarks.lifetime_value_peers import BETA_GEOMETRIC, OURS, PARETO
 from tests.benchmarks.lifetime_value_scores import (
     Judged,
     Score,
@@ -53,7 +52,6 @@ from tests.figures import Better, Figure, options, show
 
 HORIZON_DAYS = 365
 SETTLED_DAYS = 60  # a return comes within 25 days of its shipment; of 6,900 lines of a year one is still open then
-BETA_GEOMETRIC = "BG/NBD + Gamma-Gamma"
 LEAST_COVERED, MOST_COVERED = 0.88, 0.92
 MEAN_SIZE, GREATEST_SIZE = 0.05, 0.10
 
@@ -140,11 +138,8 @@ def outcome(folder: Path, origin: date, settled_on: date, account_of: pd.Series)
 
 def classical(accounts: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The two classical models of an account's rhythm, each with what an order brings by Gamma-Gamma."""
-    n_orders, tenure, idle = (accounts[name].to_numpy() for name in ("n_orders", "tenure_days", "recency_days"))
-    base, histories = customer_base.fit(accounts), Histories.of(n_orders - 1, tenure - idle, tenure)
-    processes = {PARETO: pareto.fit(histories), BETA_GEOMETRIC: beta_geometric.fit(histories)}
-    answers = {}
-    for way, process in processes.items():
+    base, answers = customer_base.fit(accounts), {}
+    for way, process in zip((PARETO, BETA_GEOMETRIC), base.processes, strict=True):
         said = customer_base.expect(replace(base, processes=(process,)), accounts, float(HORIZON_DAYS))
         spend = said["expected_orders"] * said["expected_order_margin"]
         columns = said[["expected_orders", "p_no_order"]].assign(expected_spend=spend)

@@ -217,10 +217,10 @@ def _answer(
     return pd.DataFrame(said, index=past.index.rename("customer_id"), dtype=float).reset_index()
 
 
-OURS, PARETO = "ours", "Pareto/NBD + Gamma-Gamma"
+OURS, PARETO, BETA_GEOMETRIC = "ours", "Pareto/NBD + Gamma-Gamma", "BG/NBD + Gamma-Gamma"
 PEERS: Mapping[str, Way] = {
     PARETO: pareto,
-    "BG/NBD + Gamma-Gamma": beta_geometric,
+    BETA_GEOMETRIC: beta_geometric,
     "LightGBM, untuned": booster,
     "BG/NBD x basket": beta_geometric_basket,
     "historic spend": historic,

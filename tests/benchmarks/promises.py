@@ -23,7 +23,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
 from tests.benchmarks.promises_data import SCMS, Book, known_on, open_on, scms, simulated, wait_days
 from tests.benchmarks.promises_ours import inbound_dates_on, ours, seconds_of
@@ -45,7 +44,7 @@ from tests.benchmarks.promises_scores import (
     line_scores,
     share_with_ties,
 )
-from tests.figures import Figure, options, show
+from tests.figures import Figure, measure
 
 OURS = "ours"
 SIMULATED_DAYS = pd.date_range("2025-02-01", periods=12, freq="30D")  # of companies that began on 2024-01-01
@@ -96,10 +95,7 @@ DEVELOPMENT = Question("SCMS, earlier days", scms, pd.date_range("2011-01-01", "
 
 def main() -> None:
     """Measure, print, write."""
-    asked = options(str(__doc__).splitlines()[0])
-    with threadpool_limits(1):
-        figures = list(quick() if asked.quick else full())
-    show(figures, asked.json)
+    measure(str(__doc__), quick, full)
 
 
 def quick() -> Iterator[Figure]:

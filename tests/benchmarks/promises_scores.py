@@ -16,7 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest, rankdata
+from scipy.stats import binomtest
+
+from models.judging import area_under_curve
 
 LEVELS = np.array([0.05, 0.25, 0.5, 0.75, 0.9, 0.95])
 MEDIAN, NINE_TENTHS = 2, 4  # places in LEVELS
@@ -133,22 +135,11 @@ class Resamples:
         """Area under the curve with its interval; NaN if a line has no score or all lines are alike."""
         if np.isnan(score).any() or not 0 < event.sum() < len(event):
             return float("nan"), float("nan"), float("nan")
-        again = [area(score, event, copies[self.code]) for copies in self.copies]
-        return area(score, event, np.ones(len(score))), *_ends(np.array(again))
-
-
-def area(score: np.ndarray, event: np.ndarray, weight: np.ndarray) -> float:
-    """Chance that a line with the event scores above one without; ties count half.
-
-    >>> area(np.array([1.0, 2.0, 2.0]), np.array([0, 1, 0]), np.ones(3))
-    0.75
-    """
-    place = rankdata(score, method="dense").astype(int) - 1
-    with_it = np.bincount(place, weight * event, minlength=place.max() + 1)
-    without = np.bincount(place, weight * (1 - event), minlength=place.max() + 1)
-    below = np.cumsum(without) - without
-    both = with_it.sum() * without.sum()
-    return float((with_it * (below + without / 2)).sum() / both) if both > 0 else float("nan")
+        again = []
+        for copies in self.copies:
+            drawn = copies[self.code] > 0
+            again.append(area_under_curve(score[drawn], event[drawn], copies[self.code][drawn]))
+        return area_under_curve(score, event, np.ones(len(score))), *_ends(np.array(again))
 
 
 def by_supplier(rows: pd.DataFrame, met: np.ndarray, before: np.ndarray) -> pd.DataFrame:
