@@ -1,7 +1,9 @@
 """When the next goods come that a waiting line may have.
 
-Suppliers are judged by the dates they told: one row per date told, watched from the day it was told (delayed entry),
-open lines censored at today. Days in full: what happens today is not counted as known, since today is not over.
+With receipts enough a boosted hazard by day answers (models/arrival_hazard.py); with few, suppliers are judged by the
+dates they told: one row per date told, watched from the day it was told (delayed entry), open lines censored at today.
+A line without a date is judged by its age. Days in full: what happens today is not counted as known, since today is
+not over.
 """
 
 from __future__ import annotations
@@ -11,7 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
+from models.arrival_hazard import ArrivalHazard, learn_hazard
+from models.arrival_inputs import look_inputs, slips
+from models.arrival_looks import day_number, inbound_book, looks_on
 from models.boosting import load_files, save_files
 from models.judging import finite, ratio_interval, with_interval
 from models.receipt_curves import ReceiptCurves, from_counts, learn_curves
@@ -21,6 +27,7 @@ EARLIEST_DELAY_DAYS = -365
 LATEST_DELAY_DAYS = 365
 LONGEST_LEAD_DAYS = 730
 FEWEST_RECEIPTS = 1  # with none a lead time is not known at all
+FEWEST_TO_BOOST = 300  # receipts after a date told; of fewer, trees learn chance
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,52 +36,70 @@ class ArrivalModel:
 
     Parameters
     ----------
-    kind : pooled (Kaplan-Meier by supplier shrunk to all) or assumed (no receipt seen)
+    kind : boosted (a hazard by day), pooled (Kaplan-Meier by supplier shrunk to all) or assumed (no receipt seen)
     why : plain words for the kind
     delay : receipt day minus the expected day told
     lead : receipt day minus the day of ordering
+    hazard : of lines with a date, where the kind is boosted
     """
 
     kind: str
     why: str
     delay: ReceiptCurves
     lead: ReceiptCurves
+    hazard: ArrivalHazard | None = None
 
     def save(self, folder: Path) -> None:
-        """Write model.json."""
-        curves = {"delay": self.delay.to_json(), "lead": self.lead.to_json()}
-        save_files(folder, {"kind": self.kind, "why": self.why, **curves})
+        """Write model.json and, where the kind is boosted, booster.txt."""
+        saved = {"kind": self.kind, "why": self.why, "delay": self.delay.to_json(), "lead": self.lead.to_json()}
+        if self.hazard is None:
+            save_files(folder, saved)
+        else:
+            save_files(folder, saved | {"hazard": self.hazard.to_json()}, booster=self.hazard.booster)
 
     @classmethod
     def load(cls, folder: Path) -> ArrivalModel:
         """Undo `save`."""
-        saved, _ = load_files(folder)
+        saved, boosters = load_files(folder)
         delay, lead = (
             from_counts(s["first_day"], s["last_day"], tuple(s["suppliers"]), tuple(tuple(row) for row in s["counts"]))
             for s in (saved["delay"], saved["lead"])
         )
-        return cls(saved["kind"], saved["why"], delay, lead)
+        hazard = ArrivalHazard.from_json(saved["hazard"], boosters["booster"]) if "hazard" in saved else None
+        return cls(saved["kind"], saved["why"], delay, lead, hazard)
 
 
-def fit(inbound_dates: pd.DataFrame, today: pd.Timestamp) -> ArrivalModel:
-    """Learn from every date told for every inbound line up to yesterday's end.
+@threadpool_limits.wrap(limits=1)  # sums of more threads differ in their last digits
+def fit(inbound_dates: pd.DataFrame, today: pd.Timestamp, seed: int = 0) -> ArrivalModel:
+    """Learn from every date told for every inbound line up to yesterday's end; row order does not matter.
 
     Parameters
     ----------
-    inbound_dates : one row per date told: po_line_id, supplier_id, told_on, expected_on, ordered_on, first_received_on
+    inbound_dates : the feature table of that name
     today : day of T
     """
-    told = inbound_dates[inbound_dates["expected_on"].notna()]
+    ordered = inbound_dates[inbound_dates["told_on"] < today].sort_values(
+        ["po_line_id", "told_on", "expected_on", "received_on"], kind="stable"
+    )
+    dates = ordered.drop_duplicates(["po_line_id", "told_on", "expected_on"])
+    told = dates[dates["expected_on"].notna()]
     entry = (told["told_on"] - told["expected_on"]).dt.days.to_numpy()
     last, received = _watched(told, told["expected_on"], today)
     delay = learn_curves(_suppliers(told), entry, last, received, EARLIEST_DELAY_DAYS, LATEST_DELAY_DAYS)
-    lines = inbound_dates.sort_values(["po_line_id", "told_on"], kind="stable").drop_duplicates("po_line_id")
+    lines = dates.drop_duplicates("po_line_id")
     last, received = _watched(lines, lines["ordered_on"], today)
     lead = learn_curves(_suppliers(lines), np.zeros(len(lines)), last, received, 0, LONGEST_LEAD_DAYS)
     if lead.n_received < FEWEST_RECEIPTS:
         return ArrivalModel("assumed", "no receipt of an inbound line was seen: waits are assumed", delay, lead)
-    why = f"{lead.n_received} inbound lines received, {delay.n_received} dates told, {len(lead.suppliers)} suppliers"
-    return ArrivalModel("pooled", why, delay, lead)
+    seen = f"{lead.n_received} inbound lines received, {delay.n_received} dates told, {len(lead.suppliers)} suppliers"
+    book = inbound_book(ordered, today)
+    n_settled = len(slips(book))
+    if n_settled < FEWEST_TO_BOOST:
+        few = f"{n_settled} receipts after a date told are fewer than {FEWEST_TO_BOOST}: one curve per supplier"
+        return ArrivalModel("pooled", f"{seen}; {few}", delay, lead)
+    hazard = learn_hazard(book, day_number(today), seed)
+    why = f"{seen}; {hazard.n_looks} looks at open lines on past days"
+    return ArrivalModel("boosted", why, delay, lead, hazard)
 
 
 def next_receipt(
@@ -100,7 +125,7 @@ def next_receipt(
         wait_source: inbound, fresh lead time, default wait, or never (discontinued and nothing inbound)
     """
     inbound = _open_inbound(inbound_dates)
-    log_open = open_curves(model, inbound, today, n_days)
+    log_open = open_curves(model, inbound, today, n_days, inbound_dates)
     pool_of_line, line_of_inbound, pool_of_inbound, n_pools = _match(waiting, inbound)
     soonest, first_of = _late_together(inbound, log_open, pool_of_inbound, line_of_inbound)
     pool, line = pool_of_inbound[first_of], line_of_inbound[first_of]
@@ -117,24 +142,52 @@ def next_receipt(
     return arrival, sources
 
 
-def open_curves(model: ArrivalModel, inbound: pd.DataFrame, today: pd.Timestamp, n_days: int) -> np.ndarray:
-    """Log of the chance that each open inbound line has not come u days on; (n_inbound, n_days + 1)."""
-    suppliers = _suppliers(inbound)
+def open_curves(
+    model: ArrivalModel, inbound: pd.DataFrame, today: pd.Timestamp, n_days: int, inbound_dates: pd.DataFrame
+) -> np.ndarray:
+    """Log of the chance that each open inbound line has not come u days on; (n_inbound, n_days + 1).
+
+    Parameters
+    ----------
+    inbound : latest date of each open line
+    inbound_dates : all that is known of inbound lines, these included: how their suppliers and lanes fared so far
+    """
     has_date = inbound["expected_on"].notna().to_numpy()
     curves = np.zeros((len(inbound), n_days + 1))
-    for rows, origin, table in ((has_date, "expected_on", model.delay), (~has_date, "ordered_on", model.lead)):
-        past_days = (today - inbound.loc[rows, origin]).dt.days.to_numpy()
-        curves[rows] = table.conditional(suppliers[rows], past_days, n_days)
+    without = inbound[~has_date]
+    age_days = (today - without["ordered_on"]).dt.days.to_numpy()
+    curves[~has_date] = model.lead.conditional(_suppliers(without), age_days, n_days)
+    dated = inbound[has_date]
+    if model.hazard is None:
+        past_days = (today - dated["expected_on"]).dt.days.to_numpy()
+        curves[has_date] = model.delay.conditional(_suppliers(dated), past_days, n_days)
+    elif len(dated):
+        curves[has_date] = model.hazard.log_not_come(_as_seen_now(dated, today, inbound_dates), n_days)
     return curves
+
+
+def _as_seen_now(inbound: pd.DataFrame, today: pd.Timestamp, inbound_dates: pd.DataFrame) -> pd.DataFrame:
+    """Inputs of open lines this morning, in their order."""
+    book = inbound_book(inbound_dates, today)
+    looks = looks_on(book, np.array([day_number(today)]), with_own_day=True)
+    place = pd.Series(np.arange(len(looks)), index=book.lines["po_line_id"].to_numpy()[looks["line"]])
+    return look_inputs(book, looks).iloc[place.loc[inbound["po_line_id"]].to_numpy()].reset_index(drop=True)
 
 
 def as_told_on(inbound_dates: pd.DataFrame, day: pd.Timestamp) -> pd.DataFrame:
     """Take the table back to how it stood at the start of `day`: no later date told, no later receipt."""
-    known = inbound_dates[inbound_dates["told_on"] < day].sort_values(["po_line_id", "told_on"], kind="stable").copy()
-    came = known["first_received_on"] < day
+    keys = ["po_line_id", "told_on", "expected_on", "received_on"]
+    known = inbound_dates[inbound_dates["told_on"] < day].copy()
+    came = known["received_on"] < day
+    for name in ("received_on", "part_quantity"):
+        known[name] = known[name].where(came)
+    known = known.sort_values(keys, kind="stable")
+    is_first = ~known.duplicated(keys[:3])  # a date that goods came under has no row without them
+    known = known[is_first | known["received_on"].notna()].copy()
+    known["first_received_on"] = known["first_received_on"].where(known["first_received_on"] < day)
+    so_far = known["part_quantity"].fillna(0.0).groupby(known["po_line_id"]).transform("sum")
+    known["received_quantity"] = so_far
     known["is_latest"] = ~known.duplicated("po_line_id", keep="last")
-    known["first_received_on"] = known["first_received_on"].where(came)
-    known["received_quantity"] = known["quantity"].where(came, 0.0)
     return known.reset_index(drop=True)
 
 
@@ -182,10 +235,9 @@ def _judge_on(inbound_dates: pd.DataFrame, day: pd.Timestamp, today: pd.Timestam
     known = as_told_on(inbound_dates, day)
     inbound = _open_inbound(known)
     inbound = inbound[inbound["expected_on"].notna()].reset_index(drop=True)
-    log_open = open_curves(fit(known, day), inbound, day, n_days)
-    came_on = inbound["po_line_id"].map(
-        inbound_dates.drop_duplicates("po_line_id").set_index("po_line_id")["first_received_on"]
-    )
+    log_open = open_curves(fit(known, day), inbound, day, n_days, known)
+    later = inbound_dates[inbound_dates["received_on"] >= day].groupby("po_line_id")["received_on"].min()
+    came_on = inbound["po_line_id"].map(later)
     came = (came_on < today).to_numpy()
     outcome = np.maximum((came_on.where(came, today) - day).dt.days.to_numpy(), 1)
     told = np.maximum((inbound["expected_on"] - day).dt.days.to_numpy(), 1)

@@ -350,7 +350,7 @@ def test_features_of_the_past_are_what_they_were_then(facts, tables, name, tmp_p
     today_only = [c for c in ("credit_hold", "contact_allowed") if c in then]
     now, then = (f.drop(columns=today_only) for f in (built(facts, name, PAST), then))
     key = list(now.columns[:1])
-    key += {"inbound_dates": ["told_on"], "cancellation_causes": ["happened_at"]}.get(name, [])
+    key += {"inbound_dates": ["told_on", "received_on"], "cancellation_causes": ["happened_at"]}.get(name, [])
     now, then = (frame.sort_values(key, ignore_index=True) for frame in (now, then))
     pd.testing.assert_frame_equal(now, then, rtol=1e-12)
 

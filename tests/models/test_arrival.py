@@ -23,12 +23,13 @@ def _waiting(**columns) -> pd.DataFrame:
 def _open(today, expected_in_days, **columns) -> pd.DataFrame:
     n_lines = len(expected_in_days)
     frame = pd.DataFrame({"po_line_id": [f"P{i}" for i in range(n_lines)], "supplier_id": "S1", "product_id": "K"})
-    frame["warehouse_id"], frame["for_order_line_id"] = "W", None
+    frame["warehouse_id"], frame["kind"], frame["for_order_line_id"] = "W", "bought", None
     frame["told_on"] = frame["ordered_on"] = (today - pd.Timedelta(days=60)).as_unit("s")
     frame["expected_on"] = [today + pd.Timedelta(days=days) for days in expected_in_days]
     frame["expected_on"] = frame["expected_on"].astype("datetime64[s]")
     frame["first_received_on"] = pd.Series([pd.NaT] * n_lines, dtype="datetime64[s]")
-    return frame.assign(quantity=5.0, received_quantity=0.0, is_latest=True, **columns)
+    frame["received_on"] = frame["first_received_on"]
+    return frame.assign(part_quantity=np.nan, quantity=5.0, received_quantity=0.0, is_latest=True, **columns)
 
 
 def _counted_by_hand(entry, last, received, day):
@@ -59,17 +60,56 @@ def test_hazards_equal_a_count_by_hand_shrunk_to_all_suppliers():
 def test_the_predicted_wait_is_the_planted_exponential_delay(inbound, today):
     # Floor of an exponential delay of mean 5 days: P(not later than d days) = 1 - exp(-(d + 1) / 5).
     model = fit(inbound, today)
-    not_come = np.exp(open_curves(model, _open(today, [10]), today, 60))[0]
+    asked = _open(today, [10])
+    not_come = np.exp(open_curves(model, asked, today, 60, pd.concat([inbound, asked])))[0]
     for late_days in (0, 2, 5, 10):
         assert not_come[10 + late_days] == pytest.approx(np.exp(-(late_days + 1) / 5), abs=0.05)
-    assert not_come[9] == pytest.approx(1, abs=0.01)
+    assert not_come[9] == pytest.approx(1, abs=0.02)
+
+
+def test_lanes_of_one_supplier_are_told_apart_and_open_lines_do_not_make_it_look_faster(make_inbound, today):
+    # Half the lines go to a warehouse where all come 20 days later: exp(-(d + 1) / 5) there from day 20 on.
+    lines = make_inbound(4000)
+    far = np.arange(len(lines)) % 2 == 1
+    shift = pd.Timedelta(days=20)
+    lines["warehouse_id"] = np.where(far, "far", "near")
+    for name in ("received_on", "first_received_on"):
+        lines[name] = lines[name].where(~far, lines[name] + shift)
+    lines.loc[lines["received_on"] >= today, ["received_on", "first_received_on"]] = pd.NaT
+    gone = lines["received_on"].isna()
+    lines["part_quantity"], lines["received_quantity"] = np.where(gone, np.nan, 5.0), np.where(gone, 0.0, 5.0)
+    told_on = (today - pd.Timedelta(days=20)).as_unit("s")
+    asked = _open(today, [10, 10], warehouse_id=["near", "far"], told_on=told_on, ordered_on=told_on)
+    curves = np.exp(open_curves(fit(lines, today), asked, today, 90, pd.concat([lines, asked])))
+    near, away = ((curve <= 0.5).argmax() for curve in curves)
+    assert near == pytest.approx(13, abs=2)
+    assert away == pytest.approx(33, abs=3)
+    # Lines still open count as open: of the far ones 1 in e is still missing after 25 days.
+    assert curves[1, 10 + 24] == pytest.approx(np.exp(-1), abs=0.08)
+    assert (np.diff(curves, axis=1) <= 0).all()
+
+
+def test_of_few_receipts_suppliers_have_one_curve_each_and_the_model_says_why(make_inbound, today, tmp_path):
+    model = fit(make_inbound(250), today)
+    assert model.kind == "pooled"
+    assert "fewer than 300" in model.why
+    model.save(tmp_path)
+    assert not list(tmp_path.glob("*.txt"))
+    assert ArrivalModel.load(tmp_path).hazard is None
+
+
+def test_a_line_without_a_date_is_judged_by_its_age(inbound, today):
+    asked = _open(today, [10]).assign(expected_on=pd.NaT, ordered_on=today - pd.Timedelta(days=10))
+    asked["expected_on"] = asked["expected_on"].astype("datetime64[s]")
+    model = fit(inbound, today)
+    got = open_curves(model, asked, today, 60, pd.concat([inbound, asked]))
+    np.testing.assert_array_equal(got, model.lead.conditional(np.array(["S1"], dtype=object), np.array([10]), 60))
 
 
 def test_an_overdue_line_is_expected_given_that_it_has_not_come(inbound, today):
     # An exponential delay forgets: however late already, about 1 - exp(-2 / 5) comes today or tomorrow.
-    arrival, sources = next_receipt(
-        fit(inbound, today), _waiting(supplier_id=["S1"]), _open(today, [-6]), today, 60, 14
-    )
+    known = pd.concat([inbound, _open(today, [-6])])
+    arrival, sources = next_receipt(fit(inbound, today), _waiting(supplier_id=["S1"]), known, today, 60, 14)
     assert arrival[0, 1] == pytest.approx(1 - np.exp(-2 / 5), abs=0.08)
     assert arrival[0, 0] == 0
     assert sources["wait_source"].tolist() == ["inbound"]
@@ -161,9 +201,10 @@ def test_chances_sum_to_one_and_the_order_of_rows_does_not_matter(inbound, today
 def test_what_happens_from_today_on_does_not_change_what_is_learned(inbound, today):
     past = today - pd.Timedelta(days=200)
     known = as_told_on(inbound, past)
-    learned = fit(known, past).delay.log_survival
-    later_known = inbound[inbound["told_on"] < past]  # with receipts of later days still in it
-    np.testing.assert_array_equal(fit(later_known, past).delay.log_survival, learned)
+    learned, again = fit(known, past), fit(inbound, past)  # with dates told and receipts of later days still in it
+    np.testing.assert_array_equal(again.delay.log_survival, learned.delay.log_survival)
+    assert learned.kind == "boosted"
+    assert again.hazard.booster.model_to_string() == learned.hazard.booster.model_to_string()
     assert (known["first_received_on"].dropna() < past).all()
 
 
@@ -171,7 +212,11 @@ def test_a_saved_model_predicts_the_same(inbound, today, tmp_path):
     model = fit(inbound, today)
     for name in ("once", "again"):
         model.save(tmp_path / name)
-    assert (tmp_path / "once/model.json").read_bytes() == (tmp_path / "again/model.json").read_bytes()
+    shuffled = fit(inbound.sample(frac=1, random_state=3), today)
+    shuffled.save(tmp_path / "shuffled")
+    for name in ("model.json", "booster.txt"):
+        once, *others = ((tmp_path / folder / name).read_bytes() for folder in ("once", "again", "shuffled"))
+        assert others == [once, once]
     loaded = ArrivalModel.load(tmp_path / "once")
     waiting = _waiting(product_id=["K1", "K2", "none"])
     before, after = (next_receipt(m, waiting, inbound, today, 60, 14)[0] for m in (model, loaded))
