@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from models.arrival_hazard import ArrivalHazard, learn_hazard
-from models.arrival_inputs import look_inputs, slips
+from models.arrival_hazard import ArrivalHazard, learn_hazard, n_receipts_after, past_looks
+from models.arrival_inputs import look_inputs
 from models.arrival_looks import day_number, inbound_book, looks_on
 from models.boosting import load_files, save_files
 from models.judging import finite, ratio_interval, with_interval
@@ -27,7 +27,7 @@ EARLIEST_DELAY_DAYS = -365
 LATEST_DELAY_DAYS = 365
 LONGEST_LEAD_DAYS = 730
 FEWEST_RECEIPTS = 1  # with none a lead time is not known at all
-FEWEST_TO_BOOST = 300  # receipts after a date told; of fewer, trees learn chance
+FEWEST_TO_BOOST = 300  # receipts after past looks; of fewer, trees learn chance
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,11 +93,12 @@ def fit(inbound_dates: pd.DataFrame, today: pd.Timestamp, seed: int = 0) -> Arri
         return ArrivalModel("assumed", "no receipt of an inbound line was seen: waits are assumed", delay, lead)
     seen = f"{lead.n_received} inbound lines received, {delay.n_received} dates told, {len(lead.suppliers)} suppliers"
     book = inbound_book(ordered, today)
-    n_settled = len(slips(book))
-    if n_settled < FEWEST_TO_BOOST:
-        few = f"{n_settled} receipts after a date told are fewer than {FEWEST_TO_BOOST}: one curve per supplier"
+    looks = past_looks(book, day_number(today))
+    n_receipts = n_receipts_after(looks)
+    if n_receipts < FEWEST_TO_BOOST:
+        few = f"{n_receipts} receipts after past looks are fewer than {FEWEST_TO_BOOST}: one curve per supplier"
         return ArrivalModel("pooled", f"{seen}; {few}", delay, lead)
-    hazard = learn_hazard(book, day_number(today), seed)
+    hazard = learn_hazard(book, looks, day_number(today), seed)
     why = f"{seen}; {hazard.n_looks} looks at open lines on past days"
     return ArrivalModel("boosted", why, delay, lead, hazard)
 

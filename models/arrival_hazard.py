@@ -15,15 +15,14 @@ import lightgbm as lgb
 import numpy as np
 import pandas as pd
 
-from models.arrival_inputs import NUMERIC, look_inputs
+from models.arrival_inputs import NUMERIC, joined_codes, look_inputs
 from models.arrival_looks import CLOCK_MIDDLES, DaysAtRisk, InboundBook, days_at_risk, looks_on
 from models.boosting import TrainingRows, boost, predict_rows
 from models.inputs import Inputs, learn_inputs
 
 HISTORY_DAYS = 1095  # older looks describe suppliers that are gone
 LOOK_EVERY_DAYS = 15
-SEEN_SHARE = 0.6  # of consignments: a line's looks are alike, and so are the lines of an order
-MOST_ROWS = 200_000  # bins at risk; more cost seconds in proportion
+MOST_ROWS = 200_000  # bins at risk; more change the fit little and cost seconds in proportion
 LINES_AT_ONCE = 10_000  # bounds memory: 10,000 lines x 20 bins x 45 inputs x 4 bytes = 36 MB
 LONGEST_RATIO = 9.0
 MOST_HAZARD = 0.999  # no day is certain
@@ -82,22 +81,39 @@ class ArrivalHazard:
         return curves
 
 
-def learn_hazard(book: InboundBook, today: int, seed: int = 0, most_rows: int = MOST_ROWS) -> ArrivalHazard:
-    """Learn from looks on mornings before `today` (days since 1970-01-01) and what became of them until yesterday."""
+def past_looks(book: InboundBook, today: int) -> pd.DataFrame:
+    """Lines with a date that owed goods on mornings before `today` (days since 1970-01-01), the earliest first."""
     looks = looks_on(book, np.arange(today - LOOK_EVERY_DAYS, today - HISTORY_DAYS, -LOOK_EVERY_DAYS)[::-1])
-    looks = looks[looks["expected_day"].notna()].reset_index(drop=True)
-    inputs = look_inputs(book, looks)
-    rows = followed(looks, today)
-    draw = np.random.default_rng(seed).random(int(looks["line"].max()) + 1)
-    share = draw[first_lines(book)[looks["line"].to_numpy()]]
-    kept = share < min(SEEN_SHARE, np.inf if not len(rows.look) else most_rows / len(rows.look))
-    chosen = kept[rows.look]
-    rows = DaysAtRisk(rows.look[chosen], rows.bin[chosen], rows.n_days[chosen], rows.event[chosen])
-    learned = learn_inputs(inputs.assign(**dict.fromkeys(MOVING, np.nan)), (*NUMERIC, *MOVING), ())
-    values = matrix(learned, inputs, rows)
-    weight = rows.n_days.astype(float)
-    data = TrainingRows(learned, values, rows.event / weight, weight).dataset(PARAMS)
-    return ArrivalHazard(learned, boost(data, {**PARAMS, "seed": seed}, ROUNDS), int(kept.sum()), len(weight))
+    return looks[looks["expected_day"].notna()].reset_index(drop=True)
+
+
+def n_receipts_after(looks: pd.DataFrame) -> int:
+    """How many receipts the looks were followed to."""
+    came = looks["wait_days"].notna()
+    return len(np.unique(np.column_stack([looks["line"], looks["day"] + looks["wait_days"]])[came], axis=0))
+
+
+def learn_hazard(
+    book: InboundBook, looks: pd.DataFrame, today: int, seed: int = 0, most_rows: int = MOST_ROWS
+) -> ArrivalHazard:
+    """Learn from `past_looks` and what became of them until yesterday."""
+    lines = look_inputs(book, looks)
+    inputs = learn_inputs(lines.assign(**dict.fromkeys(MOVING, np.nan)), (*NUMERIC, *MOVING), ())
+    rows = _some(book, looks, followed(looks, today), seed, most_rows)
+    n_days = rows.n_days.astype(float)
+    data = TrainingRows(inputs, matrix(inputs, lines, rows), rows.event / n_days, n_days).dataset(PARAMS)
+    booster = boost(data, {**PARAMS, "seed": seed}, ROUNDS)
+    return ArrivalHazard(inputs, booster, len(np.unique(rows.look)), len(n_days))
+
+
+def _some(book: InboundBook, looks: pd.DataFrame, rows: DaysAtRisk, seed: int, most_rows: int) -> DaysAtRisk:
+    """Of very many bins those of some consignments: lines ordered together come together and tell the same twice."""
+    if len(rows.look) <= most_rows:
+        return rows
+    together = joined_codes(*(book.lines[name].to_numpy() for name in ("supplier_id", "warehouse_id", "ordered_day")))
+    draw = np.random.default_rng(seed).random(len(together))
+    kept = (draw[together[looks["line"].to_numpy()]] < most_rows / len(rows.look))[rows.look]
+    return DaysAtRisk(rows.look[kept], rows.bin[kept], rows.n_days[kept], rows.event[kept])
 
 
 def followed(looks: pd.DataFrame, today: int) -> DaysAtRisk:
@@ -106,12 +122,6 @@ def followed(looks: pd.DataFrame, today: int) -> DaysAtRisk:
     came = ~np.isnan(wait)
     last = np.where(came, wait, today - 1 - looks["day"].to_numpy())
     return days_at_risk((looks["expected_day"] - looks["day"]).to_numpy(), last, came)
-
-
-def first_lines(book: InboundBook) -> np.ndarray:
-    """For each line the first line that was ordered with it: same day, supplier and warehouse."""
-    keys = ["supplier_id", "warehouse_id", "ordered_day"]
-    return book.lines.groupby(keys, sort=False)["quantity"].transform(lambda part: part.index[0]).to_numpy(dtype=int)
 
 
 def matrix(inputs: Inputs, lines: pd.DataFrame, rows: DaysAtRisk) -> np.ndarray:

@@ -168,7 +168,7 @@ def _register(mlflow: Any, name: str, trained: Trained, as_of: str) -> None:
     """Register the version's booster, as champion unless that is of a later T (a backfill trains older ones).
 
     A version that its report refuses is no champion here, even where it serves because none that passed is there.
-    A version without one (pooled, classical, assumed, arrival) is its JSON beside the run.
+    A version without one (pooled, classical, assumed) is its JSON beside the run.
     """
     path = trained.folder / "booster.txt"
     if not path.exists():
