@@ -14,7 +14,6 @@ from models.arrival_looks import InboundBook
 PSEUDO_RECEIPTS = 10.0  # of all lines' in a history
 MOST_SLIP_DAYS = 90.0  # longer ones count as these: one very late line must not stand for its supplier
 RECENT_DAYS = 14
-DAY_OF_EPOCH = 3  # 1970-01-01 was a Thursday, Monday being 0
 # What lines have in common, and after how many days an old receipt counts half. Suppliers change sooner than lanes
 # can be seen to.
 HISTORIES = {
@@ -25,9 +24,10 @@ HISTORIES = {
     "supplier_lane": (("supplier_id", "warehouse_id"), 365.0),
 }
 MEASURES = ("slip_days", "late_share", "on_day_share", "abs_slip_days")
+# Not here: month and weekday of the date told; of few years they are taken for a trend, and they foresaw no better.
 OWN = (
     "due_days", "age_days", "promised_days", "since_told_days", "n_slips", "n_came", "since_came_days", "last_gap_days",
-    "log_quantity", "due_month", "due_weekday", "n_with_it", "n_due_with_it", "lane_n_open", "lane_overdue_share",
+    "log_quantity", "n_with_it", "n_due_with_it", "lane_n_open", "lane_overdue_share",
     "supplier_idle_days", "supplier_n_recent", "supplier_overdue_share", "supplier_behind_share",
 )  # fmt: skip
 NUMERIC = (*OWN, *(f"{name}_{measure}" for name in HISTORIES for measure in (*MEASURES, "n_receipts")))
@@ -41,7 +41,6 @@ def look_inputs(book: InboundBook, looks: pd.DataFrame) -> pd.DataFrame:
 
 def _own_state(looks: pd.DataFrame, lines: pd.DataFrame) -> dict[str, np.ndarray]:
     day, expected = looks["day"].to_numpy(), looks["expected_day"].to_numpy()
-    due = pd.Series(pd.to_datetime(expected, unit="D"))
     return {
         "due_days": expected - day,
         "age_days": day - lines["ordered_day"].to_numpy(),
@@ -52,8 +51,6 @@ def _own_state(looks: pd.DataFrame, lines: pd.DataFrame) -> dict[str, np.ndarray
         "since_came_days": day - looks["last_came_day"].to_numpy(),
         "last_gap_days": looks["last_gap_days"].to_numpy(),
         "log_quantity": np.log(np.maximum(lines["quantity"].to_numpy(), 1e-9)),
-        "due_month": due.dt.month.to_numpy(),
-        "due_weekday": (expected + DAY_OF_EPOCH) % 7,
     }
 
 
