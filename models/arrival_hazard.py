@@ -22,7 +22,7 @@ from models.inputs import Inputs, learn_inputs
 
 HISTORY_DAYS = 1095  # older looks describe suppliers that are gone
 LOOK_EVERY_DAYS = 15
-MOST_ROWS = 200_000  # bins at risk; more change the fit little and cost seconds in proportion
+MOST_ROWS = 350_000  # bins at risk; leaving consignments out costs more than seconds
 LINES_AT_ONCE = 10_000  # bounds memory: 10,000 lines x 20 bins x 45 inputs x 4 bytes = 36 MB
 LONGEST_RATIO = 9.0
 MOST_HAZARD = 0.999  # no day is certain
@@ -34,6 +34,8 @@ PARAMS = {
     "num_leaves": 15,
     "min_data_in_leaf": 100,
     "lambda_l2": 20.0,
+    "bagging_fraction": 0.5,  # a new half for each tree: looks at one line are alike, and so are lines of an order
+    "bagging_freq": 1,
     "feature_fraction_bynode": 0.5,  # by node and not by tree: no tree can do without the clock
     "max_bin": 127,
 }
@@ -93,26 +95,24 @@ def n_receipts_after(looks: pd.DataFrame) -> int:
     return len(np.unique(np.column_stack([looks["line"], looks["day"] + looks["wait_days"]])[came], axis=0))
 
 
-def learn_hazard(
-    book: InboundBook, looks: pd.DataFrame, today: int, seed: int = 0, most_rows: int = MOST_ROWS
-) -> ArrivalHazard:
+def learn_hazard(book: InboundBook, looks: pd.DataFrame, today: int, seed: int = 0) -> ArrivalHazard:
     """Learn from `past_looks` and what became of them until yesterday."""
     lines = look_inputs(book, looks)
     inputs = learn_inputs(lines.assign(**dict.fromkeys(MOVING, np.nan)), (*NUMERIC, *MOVING), ())
-    rows = _some(book, looks, followed(looks, today), seed, most_rows)
+    rows = _some(book, looks, followed(looks, today), seed)
     n_days = rows.n_days.astype(float)
     data = TrainingRows(inputs, matrix(inputs, lines, rows), rows.event / n_days, n_days).dataset(PARAMS)
     booster = boost(data, {**PARAMS, "seed": seed}, ROUNDS)
     return ArrivalHazard(inputs, booster, len(np.unique(rows.look)), len(n_days))
 
 
-def _some(book: InboundBook, looks: pd.DataFrame, rows: DaysAtRisk, seed: int, most_rows: int) -> DaysAtRisk:
+def _some(book: InboundBook, looks: pd.DataFrame, rows: DaysAtRisk, seed: int) -> DaysAtRisk:
     """Of very many bins those of some consignments: lines ordered together come together and tell the same twice."""
-    if len(rows.look) <= most_rows:
+    if len(rows.look) <= MOST_ROWS:
         return rows
     together = joined_codes(*(book.lines[name].to_numpy() for name in ("supplier_id", "warehouse_id", "ordered_day")))
     draw = np.random.default_rng(seed).random(len(together))
-    kept = (draw[together[looks["line"].to_numpy()]] < most_rows / len(rows.look))[rows.look]
+    kept = (draw[together[looks["line"].to_numpy()]] < MOST_ROWS / len(rows.look))[rows.look]
     return DaysAtRisk(rows.look[kept], rows.bin[kept], rows.n_days[kept], rows.event[kept])
 
 

@@ -64,7 +64,7 @@ def test_the_predicted_wait_is_the_planted_exponential_delay(inbound, today):
     not_come = np.exp(open_curves(model, asked, today, 60, pd.concat([inbound, asked])))[0]
     for late_days in (0, 2, 5, 10):
         assert not_come[10 + late_days] == pytest.approx(np.exp(-(late_days + 1) / 5), abs=0.05)
-    assert not_come[9] == pytest.approx(1, abs=0.02)
+    assert not_come[9] == pytest.approx(1, abs=0.03)  # shrunk hazards never reach 0
 
 
 def test_lanes_of_one_supplier_are_told_apart_and_open_lines_do_not_make_it_look_faster(make_inbound, today):
