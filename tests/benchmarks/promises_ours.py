@@ -34,7 +34,7 @@ def ours(inbound_dates: pd.DataFrame, rows: pd.DataFrame, day: pd.Timestamp) -> 
     """Foresee the next goods of open lines; `rows` says which, `inbound_dates` all that a run knows."""
     latest = inbound_dates[inbound_dates["is_latest"]].set_index("po_line_id").loc[rows["po_line_id"]].reset_index()
     model = arrival.fit(inbound_dates, day)
-    has_come = -np.expm1(arrival.open_curves(model, latest, day, N_DAYS))
+    has_come = -np.expm1(arrival.open_curves(model, latest, day, N_DAYS, inbound_dates))
     return from_curve(has_come, (latest["expected_on"] - day).dt.days.to_numpy())
 
 
