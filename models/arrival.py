@@ -19,9 +19,7 @@ from models.arrival_hazard import ArrivalHazard, learn_hazard, n_receipts_after,
 from models.arrival_inputs import look_inputs
 from models.arrival_looks import day_number, inbound_book, looks_on
 from models.boosting import load_files, save_files
-from models.judging import finite, ratio_interval, with_interval
 from models.receipt_curves import ReceiptCurves, from_counts, learn_curves
-from models.report import Report, calibration_plot
 
 EARLIEST_DELAY_DAYS = -365
 LATEST_DELAY_DAYS = 365
@@ -103,21 +101,62 @@ def fit(inbound_dates: pd.DataFrame, today: pd.Timestamp, seed: int = 0) -> Arri
     return ArrivalModel("boosted", why, delay, lead, hazard)
 
 
-def next_receipt(
+@dataclass(frozen=True, eq=False)
+class InboundForecast:
+    """When goods come, ordered or not, as foreseen this morning.
+
+    Parameters
+    ----------
+    lines : inbound lines that still owe goods, by po_line_id: the latest rows of `inbound_dates`
+    log_not_come : (n_inbound, n_days + 1), log of the chance that nothing more of each has come u days on
+    pools : product_id and warehouse_id of the waiting lines, each once, in that order
+    fresh_not_come : (n_pools, n_days + 1), chance that goods which nobody has ordered yet have not come u days on
+    fresh_source : of each pool: fresh lead time, default wait, or never (discontinued)
+    """
+
+    lines: pd.DataFrame
+    log_not_come: np.ndarray
+    pools: pd.DataFrame
+    fresh_not_come: np.ndarray
+    fresh_source: np.ndarray
+
+
+def foresee(
     model: ArrivalModel,
     waiting: pd.DataFrame,
     inbound_dates: pd.DataFrame,
     today: pd.Timestamp,
     n_days: int,
     default_wait_days: int,
-) -> tuple[np.ndarray, pd.DataFrame]:
-    """Chance that the next goods for each waiting line come in day 0, 1, ..., n_days from today, or later or never.
+) -> InboundForecast:
+    """Chances by day of all inbound goods and of those still to be ordered for pools that lines wait in.
 
     Parameters
     ----------
     waiting : one row per line: order_line_id, product_id, warehouse_id, supplier_id (usual), is_discontinued
     inbound_dates : dates told as known today; lines not received in full count, each by its latest date
     default_wait_days : the day assumed where nothing was ever bought
+    """
+    inbound = open_inbound(inbound_dates)
+    keys = ["product_id", "warehouse_id"]
+    pools = waiting[[*keys, "supplier_id", "is_discontinued"]].sort_values(keys, kind="stable").drop_duplicates(keys)
+    pools = pools.reset_index(drop=True)
+    source = _source_without_inbound(model, pools)
+    return InboundForecast(
+        inbound,
+        open_curves(model, inbound, today, n_days, inbound_dates),
+        pools[keys],
+        _fresh_not_come(model, pools, source, n_days, default_wait_days),
+        source,
+    )
+
+
+def next_receipt(forecast: InboundForecast, waiting: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame]:
+    """Chance that the next goods for each waiting line come in day 0, 1, ..., n_days from today, or later or never.
+
+    Parameters
+    ----------
+    waiting : the lines that the forecast was made for: order_line_id, product_id, warehouse_id
 
     Returns
     -------
@@ -125,22 +164,34 @@ def next_receipt(
     sources : indexed like `waiting`: next_inbound_po_line_id (earliest median, null without an inbound line) and
         wait_source: inbound, fresh lead time, default wait, or never (discontinued and nothing inbound)
     """
-    inbound = _open_inbound(inbound_dates)
-    log_open = open_curves(model, inbound, today, n_days, inbound_dates)
+    inbound, log_open = forecast.lines, forecast.log_not_come
     pool_of_line, line_of_inbound, pool_of_inbound, n_pools = _match(waiting, inbound)
     soonest, first_of = _late_together(inbound, log_open, pool_of_inbound, line_of_inbound)
     pool, line = pool_of_inbound[first_of], line_of_inbound[first_of]
-    pools = np.zeros((n_pools, n_days + 1))
+    pools = np.zeros((n_pools, log_open.shape[1]))
     np.add.at(pools, pool[line < 0], soonest[line < 0])
     log_wait = pools[pool_of_line]
     np.add.at(log_wait, line[line >= 0], soonest[line >= 0])
     first = _first_inbound(log_open, pool_of_line, line_of_inbound, pool_of_inbound, n_pools)
-    source = np.where(first >= 0, "inbound", _source_without_inbound(model, waiting))
-    not_come = _chance_not_come(model, waiting, source, log_wait, default_wait_days)
+    of_pool = places_in(forecast.pools, waiting)
+    source = np.where(first >= 0, "inbound", forecast.fresh_source[of_pool]) if len(waiting) else np.zeros(0, object)
+    not_come = np.exp(log_wait)
+    nothing_inbound = first < 0
+    not_come[nothing_inbound] = forecast.fresh_not_come[of_pool[nothing_inbound]]
     arrival = np.concatenate([np.zeros((len(waiting), 1)), -np.diff(not_come, axis=1), not_come[:, -1:]], axis=1)
     ids = np.append(inbound["po_line_id"].to_numpy(dtype=object), None)
     sources = pd.DataFrame({"next_inbound_po_line_id": ids[first], "wait_source": source}, index=waiting.index)
     return arrival, sources
+
+
+def places_in(pools: pd.DataFrame, rows: pd.DataFrame) -> np.ndarray:
+    """Place in `pools` of each row's product and warehouse, -1 where it is not there."""
+    keys = ["product_id", "warehouse_id"]
+    both = pd.concat([pools[keys], rows[keys]]).astype(object)
+    code = both.groupby(keys, sort=False, dropna=False).ngroup().to_numpy()
+    place = np.full(int(code.max(initial=-1)) + 1, -1)
+    place[code[: len(pools)]] = np.arange(len(pools))
+    return np.asarray(place[code[len(pools) :]])
 
 
 def open_curves(
@@ -175,93 +226,6 @@ def _as_seen_now(inbound: pd.DataFrame, today: pd.Timestamp, inbound_dates: pd.D
     return look_inputs(book, looks).iloc[place.loc[inbound["po_line_id"]].to_numpy()].reset_index(drop=True)
 
 
-def as_told_on(inbound_dates: pd.DataFrame, day: pd.Timestamp) -> pd.DataFrame:
-    """Take the table back to how it stood at the start of `day`: no later date told, no later receipt."""
-    keys = ["po_line_id", "told_on", "expected_on", "received_on"]
-    known = inbound_dates[inbound_dates["told_on"] < day].copy()
-    came = known["received_on"] < day
-    for name in ("received_on", "part_quantity"):
-        known[name] = known[name].where(came)
-    known = known.sort_values(keys, kind="stable")
-    is_first = ~known.duplicated(keys[:3])  # a date that goods came under has no row without them
-    known = known[is_first | known["received_on"].notna()].copy()
-    known["first_received_on"] = known["first_received_on"].where(known["first_received_on"] < day)
-    so_far = known["part_quantity"].fillna(0.0).groupby(known["po_line_id"]).transform("sum")
-    known["received_quantity"] = so_far
-    known["is_latest"] = ~known.duplicated("po_line_id", keep="last")
-    return known.reset_index(drop=True)
-
-
-def evaluate(inbound_dates: pd.DataFrame, today: pd.Timestamp, n_days: int = 180, seed: int = 0) -> Report:
-    """Judge on past days: learn from what was known, predict each open inbound line, compare with what came.
-
-    Coverage counts lines still open today as late if their interval has passed and leaves them out if it has not.
-    """
-    judged = [_judge_on(inbound_dates, day, today, n_days) for day in _past_days(inbound_dates, today)]
-    rows = pd.concat(judged, ignore_index=True) if judged else pd.DataFrame()
-    if not len(rows):
-        return Report(notes=["too little purchase history to judge by past days: nothing was measured"])
-    group = rows["group"].to_numpy()
-    metrics: dict[str, float] = {"n_predicted": len(rows), "n_still_open": float((~rows["came"]).sum())}
-    for name in ("50", "90"):
-        known = rows[rows[f"known_{name}"]]
-        covered = ratio_interval(
-            known[f"in_{name}"].to_numpy(float), np.ones(len(known)), known["group"].to_numpy(), seed
-        )
-        metrics |= with_interval(f"coverage_{name}", covered)
-        metrics[f"coverage_{name}_expected"] = float(known[f"mass_{name}"].mean())
-    ours, theirs = rows["pinball"].to_numpy(), rows["pinball_supplier"].to_numpy()
-    metrics |= {"pinball_days": float(ours.mean()), "pinball_days_supplier_date": float(theirs.mean())}
-    metrics |= with_interval("pinball_saved_share", ratio_interval(theirs - ours, theirs, group, seed))
-    figure = calibration_plot(rows["mean_days"], rows["outcome_days"], "Days until goods come")
-    notes = [
-        f"judged on {len(judged)} past days, learning from what was known then; intervals resample supplier and day",
-        "whole days make intervals wider than asked for: compare coverage with coverage_expected",
-        "an overdue supplier date counts as tomorrow; a line still open counts as coming today in pinball",
-    ]
-    return Report({"n_days": n_days, "n_past_days": len(judged)}, finite(metrics), {"calibration": figure}, notes)
-
-
-def _past_days(inbound_dates: pd.DataFrame, today: pd.Timestamp) -> list[pd.Timestamp]:
-    """Up to six days evenly spread over the later half of the history, the last 30 days before today."""
-    known = inbound_dates.loc[inbound_dates["told_on"] < today, "told_on"]
-    if not len(known):
-        return []
-    first, last = known.min() + (today - known.min()) / 2, today - pd.Timedelta(days=30)
-    return list(pd.date_range(first, last, periods=6).normalize().unique()) if first < last else []
-
-
-def _judge_on(inbound_dates: pd.DataFrame, day: pd.Timestamp, today: pd.Timestamp, n_days: int) -> pd.DataFrame:
-    """One row per inbound line open on a past day: what was predicted, what came and how far off it was."""
-    known = as_told_on(inbound_dates, day)
-    inbound = _open_inbound(known)
-    inbound = inbound[inbound["expected_on"].notna()].reset_index(drop=True)
-    log_open = open_curves(fit(known, day), inbound, day, n_days, known)
-    later = inbound_dates[inbound_dates["received_on"] >= day].groupby("po_line_id")["received_on"].min()
-    came_on = inbound["po_line_id"].map(later)
-    came = (came_on < today).to_numpy()
-    outcome = np.maximum((came_on.where(came, today) - day).dt.days.to_numpy(), 1)
-    told = np.maximum((inbound["expected_on"] - day).dt.days.to_numpy(), 1)
-    low_high = {"50": (0.25, 0.75), "90": (0.05, 0.95)}
-    rows = {"came": came, "outcome_days": outcome, "mean_days": np.exp(log_open).sum(axis=1)}
-    has_come = np.c_[-np.expm1(log_open), np.ones(len(inbound))]
-    line = np.arange(len(inbound))
-    for name, (low_share, high_share) in low_high.items():
-        low, high = _quantile_days(log_open, low_share), _quantile_days(log_open, high_share)
-        rows[f"known_{name}"] = came | (high < outcome)
-        rows[f"in_{name}"] = came & (low <= outcome) & (outcome <= high)
-        rows[f"mass_{name}"] = has_come[line, high] - has_come[line, low - 1]
-    rows["pinball"] = sum(_pinball(outcome, _quantile_days(log_open, q), q) for q in (0.5, 0.9)) / 2
-    rows["pinball_supplier"] = sum(_pinball(outcome, told, q) for q in (0.5, 0.9)) / 2
-    rows["group"] = inbound["supplier_id"].astype(str).to_numpy(dtype=object) + f" {day:%Y-%m-%d}"
-    return pd.DataFrame(rows)
-
-
-def _pinball(outcome: np.ndarray, predicted: np.ndarray, share: float) -> np.ndarray:
-    gap = outcome - predicted
-    return np.asarray(np.maximum(share * gap, (share - 1) * gap))
-
-
 def _watched(rows: pd.DataFrame, origin: pd.Series, today: pd.Timestamp) -> tuple[np.ndarray, np.ndarray]:
     """Last day of the clock each row was watched and whether goods came then."""
     received = (rows["first_received_on"].notna() & (rows["first_received_on"] < today)).to_numpy()
@@ -273,7 +237,7 @@ def _suppliers(rows: pd.DataFrame) -> np.ndarray:
     return rows["supplier_id"].astype(object).to_numpy()
 
 
-def _open_inbound(inbound_dates: pd.DataFrame) -> pd.DataFrame:
+def open_inbound(inbound_dates: pd.DataFrame) -> pd.DataFrame:
     """Latest date of each line that still owes goods, in the order of po_line_id."""
     owes = inbound_dates["is_latest"] & (inbound_dates["received_quantity"].fillna(0) < inbound_dates["quantity"])
     return inbound_dates[owes].sort_values("po_line_id", kind="stable").reset_index(drop=True)
@@ -320,7 +284,7 @@ def _first_inbound(
 ) -> np.ndarray:
     """Place of the inbound line with the earliest median for each waiting line, -1 without one; ties by id."""
     n_inbound = len(log_open)
-    median = _quantile_days(log_open, 0.5)
+    median = quantile_days(log_open, 0.5)
     order = np.lexsort((np.arange(n_inbound), log_open[:, -1], median))
     rank = np.empty(n_inbound, dtype=np.int64)
     rank[order] = np.arange(n_inbound)
@@ -332,25 +296,24 @@ def _first_inbound(
     return np.append(order, -1)[best]
 
 
-def _quantile_days(log_open: np.ndarray, share: float) -> np.ndarray:
+def quantile_days(log_open: np.ndarray, share: float) -> np.ndarray:
     """First day by which goods have come with chance `share`; one day past the last if that is too far."""
     has_come = -np.expm1(log_open) >= share - 1e-12
     return np.where(has_come.any(axis=1), has_come.argmax(axis=1), log_open.shape[1])
 
 
-def _source_without_inbound(model: ArrivalModel, waiting: pd.DataFrame) -> np.ndarray:
+def _source_without_inbound(model: ArrivalModel, pools: pd.DataFrame) -> np.ndarray:
     source = "default wait" if model.kind == "assumed" else "fresh lead time"
-    return np.where(waiting["is_discontinued"].astype(bool).to_numpy(), "never", source)
+    return np.where(pools["is_discontinued"].astype(bool).to_numpy(), "never", source)
 
 
-def _chance_not_come(
-    model: ArrivalModel, waiting: pd.DataFrame, source: np.ndarray, log_wait: np.ndarray, default_wait_days: int
+def _fresh_not_come(
+    model: ArrivalModel, pools: pd.DataFrame, source: np.ndarray, n_days: int, default_wait_days: int
 ) -> np.ndarray:
-    """Curves of all lines, those without an inbound line filled by where their wait comes from."""
-    n_days = log_wait.shape[1] - 1
-    not_come = np.exp(log_wait)
+    """Curves of goods that are not ordered yet; all ones where none will come."""
+    not_come = np.ones((len(pools), n_days + 1))
     fresh = source == "fresh lead time"
-    suppliers = _suppliers(waiting)[fresh]
+    suppliers = _suppliers(pools)[fresh]
     not_come[fresh] = np.exp(model.lead.conditional(suppliers, np.zeros(len(suppliers)), n_days))
     not_come[source == "default wait"] = np.arange(n_days + 1) < max(default_wait_days, 1)
     return not_come

@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from models import account_report, arrival, cancellation, cancellation_report, lifetime_value, next_order
+from models import (
+    account_report,
+    arrival,
+    arrival_report,
+    cancellation,
+    cancellation_report,
+    lifetime_value,
+    next_order,
+)
+from models.arrival import InboundForecast
 from models.report import Report
 
 REFUSED_FILE = "refused.json"  # in a version's folder
@@ -50,7 +59,7 @@ QUESTIONS: Mapping[str, Question] = MappingProxyType(
             lambda rows, today: account_report.evaluate_next_order(rows),
             next_order.NextOrderModel.load,
         ),
-        "arrival": Question("wait", "inbound", arrival.fit, arrival.evaluate, arrival.ArrivalModel.load),
+        "arrival": Question("wait", "inbound", arrival.fit, arrival_report.evaluate, arrival.ArrivalModel.load),
     }
 )
 
@@ -61,16 +70,17 @@ class Predictions:
 
     `survival` (n_lines, n_days + 1): chance that a line is still wanted u days on if nobody ships it.
     `arrival` (n_lines, n_days + 2): chance that its next goods come in day u; the last column is later or never.
-    `receipts`: next_inbound_po_line_id and wait_source. `values`: lifetime_value (money over 365 days, 0 for anonymous
-    customers), its 90 % interval _low and _high, and p_no_order_365d, both null for them. `joint_cancel_share`: chance
-    that another waiting line of an order is cancelled with the first. `few_waited`: lines whose like hardly ever waited
-    so long, so that the hazard of all lines answers for them. `assumed`: answers that were not measured for any line,
-    in plain words.
+    `receipts`: next_inbound_po_line_id and wait_source. `inbound`: when the goods of each inbound line come, and those
+    not ordered yet. `values`: lifetime_value (money over 365 days, 0 for anonymous customers), its 90 % interval _low
+    and _high, and p_no_order_365d, both null for them. `joint_cancel_share`: chance that another waiting line of an
+    order is cancelled with the first. `few_waited`: lines whose like hardly ever waited so long, so that the hazard of
+    all lines answers for them. `assumed`: answers that were not measured for any line, in plain words.
     """
 
     survival: np.ndarray
     arrival: np.ndarray
     receipts: pd.DataFrame
+    inbound: InboundForecast
     values: pd.DataFrame
     joint_cancel_share: float
     few_waited: np.ndarray
@@ -111,9 +121,8 @@ def predict(
     lines, accounts = features["lines"], features["accounts"]
     # Without a line there is no day and nothing to wait for.
     today = lines["cutoff_on"].iloc[0] if len(lines) else pd.Timestamp(0)
-    arrives, receipts = arrival.next_receipt(
-        models["arrival"], lines, features["inbound_dates"], today, n_days, default_wait_days
-    )
+    inbound = arrival.foresee(models["arrival"], lines, features["inbound_dates"], today, n_days, default_wait_days)
+    arrives, receipts = arrival.next_receipt(inbound, lines)
     asked = accounts[accounts["account_id"].isin(lines["account_id"])].reset_index(drop=True)
     low, high = lifetime_value.predict_interval(models["lifetime-value"], asked)
     values = pd.DataFrame(
@@ -131,6 +140,7 @@ def predict(
         survival=cancellation.survival(risk, lines, n_days),
         arrival=arrives,
         receipts=receipts,
+        inbound=inbound,
         values=values.assign(lifetime_value=values["lifetime_value"].fillna(0.0)),
         joint_cancel_share=risk.joint_share,
         few_waited=risk.few_waited(lines) & (risk.kind != "assumed"),  # then every line is marked as it is

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from features.feature_tables import build
-from models.arrival import as_told_on
+from models.arrival_report import as_told_on
 from tests.erp.small_company import Company
 from tests.features.grown_company import T, grown_tables
 

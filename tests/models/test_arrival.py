@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from models import receipt_curves
-from models.arrival import ArrivalModel, as_told_on, evaluate, fit, next_receipt, open_curves
+from models.arrival import ArrivalModel, fit, foresee, next_receipt, open_curves
+from models.arrival_report import as_told_on, evaluate
 from models.receipt_curves import learn_curves
 
 
@@ -109,16 +110,20 @@ def test_a_line_without_a_date_is_judged_by_its_age(inbound, today):
 def test_an_overdue_line_is_expected_given_that_it_has_not_come(inbound, today):
     # An exponential delay forgets: however late already, about 1 - exp(-2 / 5) comes today or tomorrow.
     known = pd.concat([inbound, _open(today, [-6])])
-    arrival, sources = next_receipt(fit(inbound, today), _waiting(supplier_id=["S1"]), known, today, 60, 14)
+    arrival, sources = _next(fit(inbound, today), _waiting(supplier_id=["S1"]), known, today, 60, 14)
     assert arrival[0, 1] == pytest.approx(1 - np.exp(-2 / 5), abs=0.08)
     assert arrival[0, 0] == 0
     assert sources["wait_source"].tolist() == ["inbound"]
 
 
 def test_a_line_later_than_any_before_still_has_a_chance_to_come(inbound, today):
-    arrival, _ = next_receipt(fit(inbound, today), _waiting(supplier_id=["S1"]), _open(today, [-300]), today, 180, 14)
+    arrival, _ = _next(fit(inbound, today), _waiting(supplier_id=["S1"]), _open(today, [-300]), today, 180, 14)
     assert 0 < arrival[0, 1] < 1
     assert arrival.sum() == pytest.approx(1, abs=1e-12)
+
+
+def _next(model, waiting, known, *asked):
+    return next_receipt(foresee(model, waiting, known, *asked), waiting)
 
 
 def test_the_next_receipt_of_a_pool_is_the_first_of_its_inbound_lines(inbound, today):
@@ -126,7 +131,7 @@ def test_the_next_receipt_of_a_pool_is_the_first_of_its_inbound_lines(inbound, t
     both = _open(today, [8, 3]).assign(supplier_id=["S1", "S2"])
     together, *alone = _not_come(model, waiting, both, today)
     np.testing.assert_allclose(together, alone[0] * alone[1], atol=1e-12)
-    sources = next_receipt(model, waiting, both, today, 30, 14)[1]
+    sources = _next(model, waiting, both, today, 30, 14)[1]
     assert sources["next_inbound_po_line_id"].tolist() == ["P1"]
 
 
@@ -147,13 +152,13 @@ def test_orders_of_unknown_suppliers_and_orders_that_have_begun_to_come_are_chan
 def _not_come(model, waiting, both, today):
     """Chance that nothing has come by each day: with both inbound lines, the first alone, the second alone."""
     kept = (both, both.iloc[[0]], both.iloc[[1]])
-    return [1 - np.cumsum(next_receipt(model, waiting, some, today, 30, 14)[0][0, :-1]) for some in kept]
+    return [1 - np.cumsum(_next(model, waiting, some, today, 30, 14)[0][0, :-1]) for some in kept]
 
 
 def test_inbound_goods_meant_for_a_line_are_that_lines_alone(inbound, today):
     model, waiting = fit(inbound, today), _waiting(supplier_id=["S1", "S1"])
     pegged = _open(today, [4, 2], for_order_line_id=["L1", "a line that is not waiting"])
-    arrival, sources = next_receipt(model, waiting, pegged, today, 60, 14)
+    arrival, sources = _next(model, waiting, pegged, today, 60, 14)
     assert sources["wait_source"].tolist() == ["fresh lead time", "inbound"]
     assert sources["next_inbound_po_line_id"].isna().tolist() == [True, False]
     assert sources["next_inbound_po_line_id"].iloc[1] == "P0"
@@ -161,7 +166,7 @@ def test_inbound_goods_meant_for_a_line_are_that_lines_alone(inbound, today):
 
 
 def test_without_an_inbound_line_a_fresh_order_takes_the_usual_lead_time(inbound, today):
-    arrival, sources = next_receipt(
+    arrival, sources = _next(
         fit(inbound, today), _waiting(supplier_id=["S1", "nobody"]), _open(today, [])[:0], today, 90, 14
     )
     assert sources["wait_source"].tolist() == ["fresh lead time"] * 2
@@ -171,7 +176,7 @@ def test_without_an_inbound_line_a_fresh_order_takes_the_usual_lead_time(inbound
 
 def test_without_any_purchase_data_all_comes_on_the_assumed_day(inbound, today):
     model = fit(inbound.iloc[:0], today)
-    arrival, sources = next_receipt(model, _waiting(supplier_id=[None, None]), inbound.iloc[:0], today, 30, 14)
+    arrival, sources = _next(model, _waiting(supplier_id=[None, None]), inbound.iloc[:0], today, 30, 14)
     assert model.kind == "assumed"
     assert (arrival[:, 14] == 1).all()
     assert sources["wait_source"].tolist() == ["default wait"] * 2
@@ -179,7 +184,7 @@ def test_without_any_purchase_data_all_comes_on_the_assumed_day(inbound, today):
 
 def test_a_discontinued_product_without_inbound_never_comes_and_with_it_does(inbound, today):
     waiting = _waiting(product_id=["K", "gone"], is_discontinued=True)
-    arrival, sources = next_receipt(fit(inbound, today), waiting, _open(today, [3]), today, 30, 14)
+    arrival, sources = _next(fit(inbound, today), waiting, _open(today, [3]), today, 30, 14)
     assert sources["wait_source"].tolist() == ["inbound", "never"]
     assert arrival[1, -1] == 1
     assert arrival[0, -1] < 0.1
@@ -189,11 +194,11 @@ def test_chances_sum_to_one_and_the_order_of_rows_does_not_matter(inbound, today
     model = fit(inbound, today)
     draw = np.random.default_rng(1)
     waiting = _waiting(product_id=[f"K{i}" for i in draw.integers(0, 25, 200)])
-    arrival, sources = next_receipt(model, waiting, inbound, today, 180, 14)
+    arrival, sources = _next(model, waiting, inbound, today, 180, 14)
     assert np.abs(arrival.sum(axis=1) - 1).max() < 1e-12
     assert arrival.min() >= 0
     shuffled = inbound.sample(frac=1, random_state=2)
-    again, same = next_receipt(fit(shuffled, today), waiting.iloc[::-1], shuffled, today, 180, 14)
+    again, same = _next(fit(shuffled, today), waiting.iloc[::-1], shuffled, today, 180, 14)
     np.testing.assert_array_equal(again[::-1], arrival)
     pd.testing.assert_frame_equal(same.iloc[::-1], sources)
 
@@ -219,12 +224,12 @@ def test_a_saved_model_predicts_the_same(inbound, today, tmp_path):
         assert others == [once, once]
     loaded = ArrivalModel.load(tmp_path / "once")
     waiting = _waiting(product_id=["K1", "K2", "none"])
-    before, after = (next_receipt(m, waiting, inbound, today, 60, 14)[0] for m in (model, loaded))
+    before, after = (_next(m, waiting, inbound, today, 60, 14)[0] for m in (model, loaded))
     np.testing.assert_array_equal(before, after)
 
 
 def test_no_waiting_lines_give_no_chances(inbound, today):
-    arrival, sources = next_receipt(fit(inbound, today), _waiting(supplier_id=[]), inbound, today, 30, 14)
+    arrival, sources = _next(fit(inbound, today), _waiting(supplier_id=[]), inbound, today, 30, 14)
     assert arrival.shape == (0, 32)
     assert len(sources) == 0
 
