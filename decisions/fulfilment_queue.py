@@ -10,10 +10,12 @@ import pandas as pd
 from decisions.allocation import Allocation
 from decisions.policy import Policy
 from decisions.pool_programme import QUANTITY_TOLERANCE
+from decisions.promises import promised
 from decisions.queue_columns import in_published_form
 from decisions.queue_history import history
 from decisions.ranking import is_held, is_pinned, rank_lines
 from decisions.reasons import Wording, reasons
+from decisions.working_days import WorkCalendar
 
 Floats = npt.NDArray[np.float64]
 
@@ -28,29 +30,23 @@ class RunFacts:
     as_of: datetime  # UTC
     currency: str
     model_changed: bool = False  # since the last published queue
+    calendar: WorkCalendar = WorkCalendar()
 
 
-def wait_days(arrival: Floats, policy: Policy) -> pd.DataFrame:
-    """Days until the next receipt: wait_days (median) and latest_wait_days (promise quantile), NaN beyond the horizon.
+def wait_days(arrival: Floats) -> Floats:
+    """Days until the next receipt comes more likely than not, NaN beyond the horizon; (n_lines,).
 
     Parameters
     ----------
     arrival : chance that the next receipt comes in day u, last column never, shape (n_lines, horizon_days + 2)
 
-    A receipt that comes on day 3 or 5, 60 : 40, is here by day 3 more likely than not and by day 5 nine times in ten:
+    A receipt that comes on day 3 or 5, 60 : 40, is here by day 3 more likely than not:
 
-    >>> wait_days(np.array([[0, 0, 0, 0.6, 0, 0.4, 0]]), Policy()).to_numpy().tolist()
-    [[3.0, 5.0]]
+    >>> wait_days(np.array([[0, 0, 0, 0.6, 0, 0.4, 0]])).tolist()
+    [3.0]
     """
-    come = np.cumsum(arrival[:, :-1], axis=1)
-    return pd.DataFrame(
-        {"wait_days": _first_day(come, 0.5), "latest_wait_days": _first_day(come, policy.promise_quantile)}
-    )
-
-
-def _first_day(come: Floats, share: float) -> Floats:
-    # Sums of probabilities miss a share by some 1e-16 a day: without the tolerance a sure day could slip by one.
-    reached = come >= share - 1e-9
+    # Sums of probabilities miss a half by some 1e-16 a day: without the tolerance a sure day could slip by one.
+    reached = np.cumsum(arrival[:, :-1], axis=1) >= 0.5 - 1e-9
     return np.where(reached[:, -1], reached.argmax(axis=1), np.nan)
 
 
@@ -71,7 +67,8 @@ def fulfilment_queue(
         override_who, override_why and assumed (text, null if nothing was) added
     costs : what cost_of_waiting made of them, indexed like lines
     allocation : what give_out made of them
-    waits : wait_days, latest_wait_days, next_inbound_po_line_id and wait_source, indexed like lines
+    waits : wait_days, next_inbound_po_line_id, next_inbound_days and wait_source, and what `when_lines_ship` says,
+        indexed like lines
     previous : the last published queue, None if there is none
     """
     terms = ["loss_if_waits", "loss_cancel", "loss_future_orders", "loss_service", "loss_later_goods", "p_cancel_14d"]
@@ -79,9 +76,10 @@ def fulfilment_queue(
     table = _with_goods(table, allocation)
     table = table.assign(action=_action(table), served_price=_served_price(table))
     table = table.assign(**_dates(table), assumed=_assumed(table, policy), **rank_lines(table))
+    table = table.assign(**promised(table, previous, run.model_changed, policy))
     table = table.assign(
         advice=_advice(table),
-        reason=reasons(table, Wording(run.currency, policy.horizon_days, policy.default_wait_days)),
+        reason=reasons(_with_own_wait(table), Wording(run.currency, policy.horizon_days, policy.default_wait_days)),
         **history(table, previous, run.model_changed),
         currency=run.currency,
         run_id=run.run_id,
@@ -115,25 +113,25 @@ def _served_price(lines: pd.DataFrame) -> pd.Series:
 
 
 def _dates(lines: pd.DataFrame) -> dict[str, pd.Series]:
-    """Dates on which the line ships in full: today, or with the next receipt; a held line has none."""
-    ships, held = lines["action"] == "ship", lines["action"] == "hold"
-    dates = {}
-    for name, days in (("expected_on", "wait_days"), ("expected_latest_on", "latest_wait_days")):
-        wait = lines[days].mask(ships, 0.0).mask(held)
-        dates[name] = lines["cutoff_on"] + pd.to_timedelta(wait, unit="D")
-    return dates
+    """Dates on which the line ships in full, none if it is held, and on which the goods come that it waits for."""
+    held = lines["action"] == "hold"
+    days = {
+        "expected_on": lines["ship_days"].mask(held),
+        "expected_latest_on": lines["latest_ship_days"].mask(held),
+        "next_inbound_on": lines["next_inbound_days"],
+    }
+    return {name: lines["cutoff_on"] + pd.to_timedelta(wait, unit="D") for name, wait in days.items()}
+
+
+def _with_own_wait(lines: pd.DataFrame) -> pd.DataFrame:
+    """A line that waits does so until it ships; what ships now would have waited for the next goods."""
+    return lines.assign(wait_days=lines["wait_days"].where(lines["action"] != "wait", lines["ship_days"]))
 
 
 def _advice(lines: pd.DataFrame) -> pd.Series:
-    """Tell the customer where no date was told, or one that will probably not hold.
-
-    A held line has no date that could honestly be told. Where the promise quantile lies beyond the horizon, any date
-    told lies before it.
-    """
-    latest = lines["expected_latest_on"]
-    holds = lines["latest_promised_on"].notna() & latest.notna() & (lines["latest_promised_on"] >= latest)
-    waits = lines["action"].isin(["wait", "ship_part"])
-    tell = waits & ~holds & lines["contact_allowed"].astype(bool)
+    """Tell the customer a date that is not the one last told, or that there is none any more; not where it is held."""
+    is_news = lines["promise_on"].isna() | (lines["promise_on"] != lines["latest_promised_on"])
+    tell = is_news & lines["action"].isin(["wait", "ship_part"]) & lines["contact_allowed"].astype(bool)
     return tell.map({True: "tell", False: "none"})
 
 

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 BHAN_ANDERSON = "Bhan & Anderson, Marketing Science 2023: 6.1 % of next year's orders beyond ten days, 2.1 % on average"
+NINE_TO_ONE = "only their ratio counts: nine to one is a date that is met nine times in ten"
 SITE_SAYS = "the site's own figure; without one it costs nothing"
 
 
@@ -41,7 +42,15 @@ class Policy:
     cancel_handling_cost: float = _assumed(0, "money per cancellation", SITE_SAYS, 0)
     late_penalty_share_per_day: float = _assumed(0, "share of line value per day past the promise", SITE_SAYS, 0, 1)
     won_back_share: float = _assumed(0, "share of a cancelled line's margin", "none is taken as won back", 0, 1)
-    promise_quantile: float = _assumed(0.9, "probability", "a 90 % date is met nine times in ten", 0.5, 0.999)
+    late_promise_cost_per_day: float = _assumed(
+        9, "money per line and day shipped after its promise", NINE_TO_ONE, 1e-6
+    )
+    long_promise_cost_per_day: float = _assumed(
+        1, "money per line and day shipped before its promise", NINE_TO_ONE, 1e-6
+    )
+    promise_move_days: float = _assumed(3, "days", "a date told moves if the promise quantile is further off", 0)
+    promise_floor: float = _assumed(0.5, "probability", "a date told moves if it is met with less", 0, 1)
+    receiving_days: int = _assumed(1, "days", "goods received on one day are given out on the next morning", 0, 30)
     # 1 million cells are some 5 ms: pools that large are rare, and past them greedy with its bound serves.
     exact_pool_cells: int = _assumed(1_000_000, "table cells", "largest pool solved exactly", 0)
 
@@ -72,6 +81,11 @@ class Policy:
                 f" remove them or use one of {', '.join(names)}"
             )
         return cls(**table)
+
+    @property
+    def promise_quantile(self) -> float:
+        """Chance of being met at which a day too early and a day too late cost the same in expectation."""
+        return self.late_promise_cost_per_day / (self.late_promise_cost_per_day + self.long_promise_cost_per_day)
 
     def late_lost_by(self, waited_days: float) -> float:
         """Cumulative share of lifetime value lost by a wait, for customers who are served in the end [G(w)]."""

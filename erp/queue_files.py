@@ -23,6 +23,7 @@ _REQUIRED_FACTS = ("as_of", "run_id", "models")
 # Excel runs such a cell as a formula. Apostrophes before one count as well, so that taking one away always undoes this.
 _LOOKS_LIKE_FORMULA = re.compile(r"'*[=+\-@]")
 # In the `value` of rejected.csv: what a broken number cell held is a number, and no formula.
+_NUMBERS_AS_TEXT = {"rejected": ("value",)}
 _PLAIN_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 # A sheet holds 1 048 576 rows, the header one of them; a cell 32 767 characters.
 _SHEET_ROWS, _CELL_CHARACTERS = 1_048_575, 32_767
@@ -38,11 +39,10 @@ class PublishError(Exception):
 def write_queue(
     folder: Path,
     queue: pd.DataFrame,
-    rejected: pd.DataFrame,
-    not_ranked: pd.DataFrame,
+    beside: Mapping[str, pd.DataFrame],
     manifest_facts: Mapping[str, object],
 ) -> None:
-    """Write queue.parquet, .csv and .xlsx, rejected.csv, not_ranked.csv, manifest.json last; same input, same bytes.
+    """Write queue.parquet, .csv and .xlsx, the tables beside them, manifest.json last; same input, same bytes.
 
     Rows keep their order. In the CSV and the workbook a column of times named `*_on` shows days, any other UTC times
     (those without a zone are taken as UTC). The workbook ends at a sheet's 1 048 575 rows; the manifest says how many
@@ -50,27 +50,26 @@ def write_queue(
 
     Parameters
     ----------
+    beside : tables written as CSV files of their names: rejected, not_ranked, inbound
     manifest_facts : goes into the manifest as it stands; times become ISO texts in UTC.
 
     Raises
     ------
     ValueError
-        If the facts lack as_of, run_id or models, or claim the manifest's own `files` or `schema_version`.
+        If a table beside is called queue, or the facts lack as_of, run_id or models or claim the manifest's own `files`
+        or `schema_version`.
     """
     _check_facts(manifest_facts)
+    if "queue" in beside:
+        raise ValueError("a table beside the queue is called queue; give it another name")
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(arrow_table(queue), folder / "queue.parquet", compression="zstd")
     _write_csv(queue, folder / "queue.csv")
     _write_workbook(queue.head(_SHEET_ROWS), folder / "queue.xlsx")
-    _write_csv(rejected, folder / "rejected.csv", numbers_as_text=("value",))
-    _write_csv(not_ranked, folder / "not_ranked.csv")
-    n_rows = {
-        "queue.parquet": len(queue),
-        "queue.csv": len(queue),
-        "queue.xlsx": min(len(queue), _SHEET_ROWS),
-        "rejected.csv": len(rejected),
-        "not_ranked.csv": len(not_ranked),
-    }
+    n_rows = {"queue.parquet": len(queue), "queue.csv": len(queue), "queue.xlsx": min(len(queue), _SHEET_ROWS)}
+    for name, table in beside.items():
+        _write_csv(table, folder / f"{name}.csv", numbers_as_text=_NUMBERS_AS_TEXT.get(name, ()))
+        n_rows[f"{name}.csv"] = len(table)
     files = {name: {"rows": rows, "sha256": file_sha256(folder / name)} for name, rows in n_rows.items()}
     manifest = {**manifest_facts, "files": files, "schema_version": SCHEMA_VERSION}
     text = json.dumps(manifest, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False, default=_iso)

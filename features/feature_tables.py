@@ -89,8 +89,9 @@ NOW = ("lines", "accounts", "inbound_dates", "pools", "overrides", "kept_share")
 def write_features_now(folder: Path, facts: Facts) -> None:
     """Write the tables that a morning's decision reads, as of the facts' T; `read_features` reads them back.
 
-    `lines` (one row per open back-ordered line), `accounts`, `inbound_dates`, `pools` (goods per product and warehouse
-    of those lines), `overrides` (the planner's words that hold), `kept_share` (one row: share of shipped units kept).
+    `lines` (one row per open back-ordered line), `accounts`, `inbound_dates`, `pools` (goods and new demand per
+    product and warehouse of those lines), `overrides` (the planner's words that hold), `kept_share` (one row: share of
+    shipped units kept).
     """
     with facts.connect() as connection:
         lines = build(connection, facts, facts.as_of, "backorder_lines")
@@ -113,10 +114,23 @@ def read_features(folder: Path) -> dict[str, pd.DataFrame]:
     return {name: read_kept(folder / f"{name}.parquet") for name in NOW}
 
 
+# New demand is that of the last 91 days, or of as many as there are.
 _POOLS = """
-select product_id, warehouse_id, available_now from known_pools
-where (product_id, warehouse_id) in (select product_id, warehouse_id from backorder_lines)
-order by product_id, warehouse_id
+with recent as (
+    select product_id, warehouse_id, sum(quantity) as units, avg(quantity) as units_per_line
+    from known_order_lines cross join known_moment
+    where ordered_on >= today - 91 and ordered_on < today group by product_id, warehouse_id
+),
+seen as (
+    select greatest(least(date_diff('day', min(ordered_on), any_value(today)), 91), 1) as n_days
+    from known_order_lines cross join known_moment
+)
+select p.product_id, p.warehouse_id, p.available_now, coalesce(r.units, 0.0) / n_days as units_per_day,
+       coalesce(r.units_per_line, 1.0) as units_per_line
+from known_pools p cross join seen
+left join recent r on r.product_id = p.product_id and r.warehouse_id = p.warehouse_id
+where (p.product_id, p.warehouse_id) in (select product_id, warehouse_id from backorder_lines)
+order by p.product_id, p.warehouse_id
 """
 _KEPT_SHARE = """
 select 1 - coalesce(sum(returned_quantity), 0.0) / nullif(sum(shipped_quantity), 0.0) as kept_share from known_lines

@@ -8,24 +8,32 @@ not over.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from models.arrival_hazard import ArrivalHazard, learn_hazard, n_receipts_after, past_looks
+from models.arrival_hazard import (
+    FEWEST_TO_BOOST,
+    ArrivalHazard,
+    learn_from_forerunner,
+    learn_hazard,
+    n_receipts_after,
+    past_looks,
+)
 from models.arrival_inputs import look_inputs
 from models.arrival_looks import day_number, inbound_book, looks_on
+from models.arrival_recalibration import SINCE_DAYS
 from models.boosting import load_files, save_files
+from models.part_receipts import PartReceipts, learn_parts
 from models.receipt_curves import ReceiptCurves, from_counts, learn_curves
+from models.reorder import ReorderModel, fresh_curves, learn_reorder, undated_curves
 
 EARLIEST_DELAY_DAYS = -365
 LATEST_DELAY_DAYS = 365
-LONGEST_LEAD_DAYS = 730
 FEWEST_RECEIPTS = 1  # with none a lead time is not known at all
-FEWEST_TO_BOOST = 300  # receipts after past looks; of fewer, trees learn chance
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,19 +45,20 @@ class ArrivalModel:
     kind : boosted (a hazard by day), pooled (Kaplan-Meier by supplier shrunk to all) or assumed (no receipt seen)
     why : plain words for the kind
     delay : receipt day minus the expected day told
-    lead : receipt day minus the day of ordering
+    reorder : when goods come that are not ordered yet, and lead times of what is
     hazard : of lines with a date, where the kind is boosted
     """
 
     kind: str
     why: str
     delay: ReceiptCurves
-    lead: ReceiptCurves
+    reorder: ReorderModel
     hazard: ArrivalHazard | None = None
 
     def save(self, folder: Path) -> None:
         """Write model.json and, where the kind is boosted, booster.txt."""
-        saved = {"kind": self.kind, "why": self.why, "delay": self.delay.to_json(), "lead": self.lead.to_json()}
+        saved = {"kind": self.kind, "why": self.why, "delay": self.delay.to_json()}
+        saved["reorder"] = self.reorder.to_json()
         if self.hazard is None:
             save_files(folder, saved)
         else:
@@ -59,12 +68,12 @@ class ArrivalModel:
     def load(cls, folder: Path) -> ArrivalModel:
         """Undo `save`."""
         saved, boosters = load_files(folder)
-        delay, lead = (
-            from_counts(s["first_day"], s["last_day"], tuple(s["suppliers"]), tuple(tuple(row) for row in s["counts"]))
-            for s in (saved["delay"], saved["lead"])
-        )
+        told = saved["delay"]
+        counts = tuple(tuple(row) for row in told["counts"])
+        delay = from_counts(told["first_day"], told["last_day"], tuple(told["suppliers"]), counts)
+        reorder = ReorderModel.from_json(saved["reorder"])
         hazard = ArrivalHazard.from_json(saved["hazard"], boosters["booster"]) if "hazard" in saved else None
-        return cls(saved["kind"], saved["why"], delay, lead, hazard)
+        return cls(saved["kind"], saved["why"], delay, reorder, hazard)
 
 
 @threadpool_limits.wrap(limits=1)  # sums of more threads differ in their last digits
@@ -85,20 +94,26 @@ def fit(inbound_dates: pd.DataFrame, today: pd.Timestamp, seed: int = 0) -> Arri
     last, received = _watched(told, told["expected_on"], today)
     delay = learn_curves(_suppliers(told), entry, last, received, EARLIEST_DELAY_DAYS, LATEST_DELAY_DAYS)
     lines = dates.drop_duplicates("po_line_id")
-    last, received = _watched(lines, lines["ordered_on"], today)
-    lead = learn_curves(_suppliers(lines), np.zeros(len(lines)), last, received, 0, LONGEST_LEAD_DAYS)
-    if lead.n_received < FEWEST_RECEIPTS:
-        return ArrivalModel("assumed", "no receipt of an inbound line was seen: waits are assumed", delay, lead)
-    seen = f"{lead.n_received} inbound lines received, {delay.n_received} dates told, {len(lead.suppliers)} suppliers"
+    reorder = learn_reorder(lines, today)
+    n_received = int((lines["first_received_on"] < today).sum())
+    if n_received < FEWEST_RECEIPTS:
+        return ArrivalModel("assumed", "no receipt of an inbound line was seen: waits are assumed", delay, reorder)
+    n_suppliers = lines["supplier_id"].nunique()
+    seen = f"{n_received} inbound lines received, {delay.n_received} dates told, {n_suppliers} suppliers"
     book = inbound_book(ordered, today)
     looks = past_looks(book, day_number(today))
     n_receipts = n_receipts_after(looks)
     if n_receipts < FEWEST_TO_BOOST:
         few = f"{n_receipts} receipts after past looks are fewer than {FEWEST_TO_BOOST}: one curve per supplier"
-        return ArrivalModel("pooled", f"{seen}; {few}", delay, lead)
+        return ArrivalModel("pooled", f"{seen}; {few}", delay, reorder)
     hazard = learn_hazard(book, looks, day_number(today), seed)
-    why = f"{seen}; {hazard.n_looks} looks at open lines on past days"
-    return ArrivalModel("boosted", why, delay, lead, hazard)
+    then = today - pd.Timedelta(days=SINCE_DAYS)
+    earlier = inbound_book(ordered[ordered["told_on"] < then], then)
+    change = learn_from_forerunner(book, earlier, _suppliers(lines), day_number(today), seed)
+    why = (
+        f"{seen}; {hazard.n_looks} looks at open lines on past days; {'not recalibrated' if change is None else change}"
+    )
+    return ArrivalModel("boosted", why, delay, reorder, replace(hazard, recalibration=change))
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +127,7 @@ class InboundForecast:
     pools : product_id and warehouse_id of the waiting lines, each once, in that order
     fresh_not_come : (n_pools, n_days + 1), chance that goods which nobody has ordered yet have not come u days on
     fresh_source : of each pool: fresh lead time, default wait, or never (discontinued)
+    parts : what the next goods of an inbound line bring of what it owes
     """
 
     lines: pd.DataFrame
@@ -119,6 +135,7 @@ class InboundForecast:
     pools: pd.DataFrame
     fresh_not_come: np.ndarray
     fresh_source: np.ndarray
+    parts: PartReceipts = PartReceipts()
 
 
 def foresee(
@@ -133,7 +150,8 @@ def foresee(
 
     Parameters
     ----------
-    waiting : one row per line: order_line_id, product_id, warehouse_id, supplier_id (usual), is_discontinued
+    waiting : one row per line: order_line_id, product_id, warehouse_id, supplier_id (usual), is_discontinued,
+        open_quantity and goods_here (units in its pool)
     inbound_dates : dates told as known today; lines not received in full count, each by its latest date
     default_wait_days : the day assumed where nothing was ever bought
     """
@@ -141,13 +159,15 @@ def foresee(
     keys = ["product_id", "warehouse_id"]
     pools = waiting[[*keys, "supplier_id", "is_discontinued"]].sort_values(keys, kind="stable").drop_duplicates(keys)
     pools = pools.reset_index(drop=True)
+    pools["is_short"] = _units_missing(pools, waiting, inbound) > 0
     source = _source_without_inbound(model, pools)
     return InboundForecast(
         inbound,
         open_curves(model, inbound, today, n_days, inbound_dates),
         pools[keys],
-        _fresh_not_come(model, pools, source, n_days, default_wait_days),
+        _fresh_not_come(model, pools, source, inbound_dates, today, n_days, default_wait_days),
         source,
+        learn_parts(inbound_dates, today),
     )
 
 
@@ -161,8 +181,9 @@ def next_receipt(forecast: InboundForecast, waiting: pd.DataFrame) -> tuple[np.n
     Returns
     -------
     arrival : (n_lines, n_days + 2), rows sum to 1, column 0 is 0, the last column is later or never
-    sources : indexed like `waiting`: next_inbound_po_line_id (earliest median, null without an inbound line) and
-        wait_source: inbound, fresh lead time, default wait, or never (discontinued and nothing inbound)
+    sources : indexed like `waiting`: next_inbound_po_line_id (earliest median) and next_inbound_days (that median),
+        both null without an inbound line; wait_source: inbound, fresh lead time, default wait, or never (discontinued
+        and nothing inbound)
     """
     inbound, log_open = forecast.lines, forecast.log_not_come
     pool_of_line, line_of_inbound, pool_of_inbound, n_pools = _match(waiting, inbound)
@@ -179,9 +200,13 @@ def next_receipt(forecast: InboundForecast, waiting: pd.DataFrame) -> tuple[np.n
     nothing_inbound = first < 0
     not_come[nothing_inbound] = forecast.fresh_not_come[of_pool[nothing_inbound]]
     arrival = np.concatenate([np.zeros((len(waiting), 1)), -np.diff(not_come, axis=1), not_come[:, -1:]], axis=1)
-    ids = np.append(inbound["po_line_id"].to_numpy(dtype=object), None)
-    sources = pd.DataFrame({"next_inbound_po_line_id": ids[first], "wait_source": source}, index=waiting.index)
-    return arrival, sources
+    median = quantile_days(log_open, 0.5)
+    named = {
+        "next_inbound_po_line_id": np.append(inbound["po_line_id"].to_numpy(dtype=object), None),
+        "next_inbound_days": np.append(np.where(median < log_open.shape[1], median, np.nan), np.nan),
+    }
+    known = {name: values[first] for name, values in named.items()}
+    return arrival, pd.DataFrame(known | {"wait_source": source}, index=waiting.index)
 
 
 def places_in(pools: pd.DataFrame, rows: pd.DataFrame) -> np.ndarray:
@@ -205,16 +230,18 @@ def open_curves(
     inbound_dates : all that is known of inbound lines, these included: how their suppliers and lanes fared so far
     """
     has_date = inbound["expected_on"].notna().to_numpy()
-    curves = np.zeros((len(inbound), n_days + 1))
-    without = inbound[~has_date]
-    age_days = (today - without["ordered_on"]).dt.days.to_numpy()
-    curves[~has_date] = model.lead.conditional(_suppliers(without), age_days, n_days)
-    dated = inbound[has_date]
+    dated, without = inbound[has_date], inbound[~has_date]
     if model.hazard is None:
         past_days = (today - dated["expected_on"]).dt.days.to_numpy()
-        curves[has_date] = model.delay.conditional(_suppliers(dated), past_days, n_days)
-    elif len(dated):
-        curves[has_date] = model.hazard.log_not_come(_as_seen_now(dated, today, inbound_dates), n_days)
+        of_dated = model.delay.conditional(_suppliers(dated), past_days, n_days)
+    else:
+        of_dated = model.hazard.log_not_come(_as_seen_now(dated, today, inbound_dates), n_days)
+    if has_date.all():
+        return of_dated  # as they are: to copy 100,000 curves takes as long as to foresee 30,000
+    curves = np.zeros((len(inbound), n_days + 1))
+    curves[has_date] = of_dated
+    age_days = (today - without["ordered_on"]).dt.days.to_numpy()
+    curves[~has_date] = undated_curves(model.reorder, without, age_days, n_days)
     return curves
 
 
@@ -223,7 +250,8 @@ def _as_seen_now(inbound: pd.DataFrame, today: pd.Timestamp, inbound_dates: pd.D
     book = inbound_book(inbound_dates, today)
     looks = looks_on(book, np.array([day_number(today)]), with_own_day=True)
     place = pd.Series(np.arange(len(looks)), index=book.lines["po_line_id"].to_numpy()[looks["line"]])
-    return look_inputs(book, looks).iloc[place.loc[inbound["po_line_id"]].to_numpy()].reset_index(drop=True)
+    seen = look_inputs(book, looks).iloc[place.loc[inbound["po_line_id"]].to_numpy()].reset_index(drop=True)
+    return seen.assign(supplier_id=_suppliers(inbound))
 
 
 def _watched(rows: pd.DataFrame, origin: pd.Series, today: pd.Timestamp) -> tuple[np.ndarray, np.ndarray]:
@@ -307,13 +335,28 @@ def _source_without_inbound(model: ArrivalModel, pools: pd.DataFrame) -> np.ndar
     return np.where(pools["is_discontinued"].astype(bool).to_numpy(), "never", source)
 
 
+def _units_missing(pools: pd.DataFrame, waiting: pd.DataFrame, inbound: pd.DataFrame) -> np.ndarray:
+    """Units that lines of each pool wait for beyond what is here and inbound; below 0 where there are more."""
+    wanted = np.bincount(places_in(pools, waiting), waiting["open_quantity"], len(pools))
+    here = np.zeros(len(pools))
+    here[places_in(pools, waiting)] = waiting["goods_here"]  # alike for all lines of a pool
+    owed = (inbound["quantity"] - inbound["received_quantity"].fillna(0)).to_numpy()
+    place = places_in(pools, inbound)
+    return np.asarray(wanted - here - np.bincount(place[place >= 0], owed[place >= 0], len(pools)))
+
+
 def _fresh_not_come(
-    model: ArrivalModel, pools: pd.DataFrame, source: np.ndarray, n_days: int, default_wait_days: int
+    model: ArrivalModel,
+    pools: pd.DataFrame,
+    source: np.ndarray,
+    inbound_dates: pd.DataFrame,
+    today: pd.Timestamp,
+    n_days: int,
+    default_wait_days: int,
 ) -> np.ndarray:
     """Curves of goods that are not ordered yet; all ones where none will come."""
     not_come = np.ones((len(pools), n_days + 1))
     fresh = source == "fresh lead time"
-    suppliers = _suppliers(pools)[fresh]
-    not_come[fresh] = np.exp(model.lead.conditional(suppliers, np.zeros(len(suppliers)), n_days))
+    not_come[fresh] = fresh_curves(model.reorder, pools[fresh], inbound_dates, today, n_days)
     not_come[source == "default wait"] = np.arange(n_days + 1) < max(default_wait_days, 1)
     return not_come

@@ -118,9 +118,7 @@ def predict(
     ----------
     refused : why the reports of these models refused them, by name; they answer, and every answer says so
     """
-    lines, accounts = features["lines"], features["accounts"]
-    # Without a line there is no day and nothing to wait for.
-    today = lines["cutoff_on"].iloc[0] if len(lines) else pd.Timestamp(0)
+    lines, accounts, today = features["lines"], features["accounts"], day_of(features)
     inbound = arrival.foresee(models["arrival"], lines, features["inbound_dates"], today, n_days, default_wait_days)
     arrives, receipts = arrival.next_receipt(inbound, lines)
     asked = accounts[accounts["account_id"].isin(lines["account_id"])].reset_index(drop=True)
@@ -146,6 +144,13 @@ def predict(
         few_waited=risk.few_waited(lines) & (risk.kind != "assumed"),  # then every line is marked as it is
         assumed=_assumed(models, refused),
     )
+
+
+def day_of(features: Mapping[str, pd.DataFrame]) -> pd.Timestamp:
+    """Day of T in the site's zone: that of the open lines or, where none waits, of the accounts."""
+    days = (features[name]["cutoff_on"] for name in ("lines", "accounts") if len(features[name]))
+    # Without a single order ever there is no day, and nobody waits for anything.
+    return next((pd.Timestamp(of_rows.iloc[0]) for of_rows in days), pd.Timestamp(0))
 
 
 def _assumed(models: Mapping[str, Any], refused: Mapping[str, Sequence[str]]) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """What the command says about a published queue and about one line of it."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -35,9 +36,25 @@ def published_text(out: str | Path) -> str:
         f"{counted(len(queue), 'open back-ordered line')} ranked as of {manifest['as_of']}"
         f" in {out}/ (queue.csv, .xlsx, .parquet)",
         f"goods given out save {given['value']:,.2f} {currency}; the best possible is at most {given['bound']:,.2f}",
+        _inbound(manifest["inbound"], currency),
         RANK_ORDER,
     ]
     return "\n".join([*head, "", *(_row(line) for line in queue.head(SHOWN).itertuples())])
+
+
+def _inbound(said: Mapping[str, float], currency: str) -> str:
+    """What is late of the goods on order, and the money that waits on them and on goods not on order.
+
+    >>> _inbound({"lines": 3, "overdue": 1, "loss_waiting_on_overdue": 12.5, "loss_waiting_on_nothing": 0.0}, "EUR")
+    '1 of 3 inbound lines is overdue (inbound.csv); 12.50 EUR wait on it, 0.00 EUR on goods not ordered yet'
+    """
+    on_nothing = f"{said['loss_waiting_on_nothing']:,.2f} {currency}"
+    if not said["lines"]:
+        return f"no goods are on order; {on_nothing} wait on goods not ordered yet"
+    is_one = said["overdue"] == 1
+    late = f"{said['overdue']:,} of {counted(said['lines'], 'inbound line')} {'is' if is_one else 'are'} overdue"
+    waits = f"{said['loss_waiting_on_overdue']:,.2f} {currency} wait on {'it' if is_one else 'them'}"
+    return f"{late} (inbound.csv); {waits}, {on_nothing} on goods not ordered yet"
 
 
 def _row(line: object) -> str:
@@ -86,6 +103,7 @@ def _explained(line: pd.Series, queue: pd.DataFrame) -> list[str]:
         f"  waited {counted(line['waited_days'], 'day')} since the requested day or the order day",
         f"  {_promised(line)}",
         f"  {_expected(line, _today(queue))}",
+        *_to_tell(line),
         f"  gets {line['ship_now_quantity']:,.10g} of {units}",
         f"  pool: rank {line['pool_rank']} of {line['pool_size']}, {counted(line['available_now'], 'unit')} here;"
         f" one more unit here would save {line['stock_price']:,.2f} {line['currency']}",
@@ -126,6 +144,16 @@ def _expected(line: pd.Series, today: pd.Timestamp) -> str:
     latest = line["expected_latest_on"]
     by = "beyond the horizon" if pd.isna(latest) else _day(latest)
     return f"expected {_day(line['expected_on'])}, at the latest (promise quantile) {by}"
+
+
+def _to_tell(line: pd.Series) -> list[str]:
+    """The date to tell the customer, its chance, and why it is not the one told last."""
+    if line["action"] == "hold":
+        return []
+    why = f" ({line['promise_changed_because']})" if pd.notna(line["promise_changed_because"]) else ""
+    if pd.isna(line["promise_on"]):
+        return [f"  no date can be told{why}"]
+    return [f"  date to tell {_day(line['promise_on'])}, met with a chance of {line['promise_chance']:.0%}{why}"]
 
 
 def _today(queue: pd.DataFrame) -> pd.Timestamp:

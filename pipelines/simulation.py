@@ -3,7 +3,7 @@
 import argparse
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +15,7 @@ import pandas as pd
 from decisions.fulfilment_queue import RunFacts
 from decisions.morning import decide
 from decisions.policy import Policy
+from decisions.working_days import WorkCalendar
 from erp.known import Facts, gather, local_day
 from erp.settings import Site, utc_moment
 from erp.simulated_rules import Morning, Rule, by_line, by_line_value, by_priority, first_come_first_served
@@ -23,7 +24,7 @@ from features.feature_tables import read_features, write_features_now
 from features.samples import account_samples, cancellation_samples
 from models import lifetime_value
 from models.account_panel import with_expectations
-from models.champions import QUESTIONS, predict
+from models.champions import QUESTIONS, Predictions, predict
 from pipelines.findings_report import findings_text
 from pipelines.jobs import look, morning
 from pipelines.queue_report import published_text
@@ -90,6 +91,26 @@ def rule_named(name: str, company: Company) -> Rule:
     return rules[name]()
 
 
+@dataclass(frozen=True, eq=False)
+class Decided:
+    """What a desk knew, foresaw and decided on one morning.
+
+    Parameters
+    ----------
+    features : tables of `features.feature_tables`; `lines` are the open back-ordered ones
+    predictions : in the order of `features["lines"]`
+    queue : the same lines in rank order
+    """
+
+    features: Mapping[str, pd.DataFrame]
+    predictions: Predictions
+    queue: pd.DataFrame
+
+    def ship_now(self, morning: Morning) -> np.ndarray:
+        """`ship_now_quantity` of the morning's lines, in their order."""
+        return by_line(morning, dict(zip(self.queue["order_line_id"], self.queue["ship_now_quantity"], strict=True)))
+
+
 @dataclass(frozen=True)
 class TrainedDesk:
     """Models trained on a company's tables on one morning, used on later mornings as rules that give out goods.
@@ -119,12 +140,17 @@ class TrainedDesk:
 
     def queue(self, morning: Morning) -> np.ndarray:
         """Give out what the queue says: its `ship_now_quantity` per line."""
+        decided = self.decided(morning)
+        self.account_values[morning.day] = self._values(decided.features["accounts"])
+        return decided.ship_now(morning)
+
+    def decided(self, morning: Morning, previous: pd.DataFrame | None = None) -> Decided:
+        """The whole queue of a morning, and what it was made of; `previous` is the last one published."""
         features = self._features(morning)
-        self.account_values[morning.day] = self._values(features["accounts"])
         predictions = predict(self.models, features, self.policy.horizon_days, self.policy.default_wait_days)
-        ran = RunFacts(run_id="simulated", as_of=utc_moment(morning.at), currency="EUR")
-        queue = decide(features, predictions, None, ran, self.policy).queue
-        return by_line(morning, dict(zip(queue["order_line_id"], queue["ship_now_quantity"], strict=True)))
+        every_day = WorkCalendar()  # the simulated company knows no Sunday
+        ran = RunFacts(run_id="simulated", as_of=morning.at, currency="EUR", calendar=every_day)
+        return Decided(features, predictions, decide(features, predictions, previous, ran, self.policy).queue)
 
     def lifetime_value(self, morning: Morning) -> np.ndarray:
         """Give out by the customer's predicted lifetime value alone, greatest first; anonymous buyers are worth 0.
@@ -144,6 +170,52 @@ class TrainedDesk:
     def _features(self, morning: Morning) -> dict[str, pd.DataFrame]:
         with TemporaryDirectory(prefix="backorder-") as folder:
             return _features(_facts(Path(folder), morning.tables(), morning.at))
+
+
+@dataclass
+class TellingDesk:
+    """A desk that tells customers the queue's dates morning after morning, and finds in its tables what it has told.
+
+    From its first morning on, dates come from it alone: what the company's planners would have told since is not in its
+    tables. The simulated customers know nothing of that: they lose patience over the dates of their planners.
+
+    Parameters
+    ----------
+    told : of each morning one row per date told: order_line_id, told_at, promised_on
+    last : the queue of the last morning
+    since : the first morning
+    """
+
+    desk: TrainedDesk
+    told: list[pd.DataFrame] = field(default_factory=list)
+    last: pd.DataFrame | None = None
+    since: datetime | None = None
+
+    def decided(self, morning: Morning) -> Decided:
+        """Decide, and tell each line that waits its date to tell if that is not the last one told."""
+        self.since = self.since or utc_moment(morning.at)
+        decided = self.desk.decided(replace(morning, make_tables=lambda: self.tables(morning)), self.last)
+        self.last = decided.queue
+        self.told.append(_newly_told(decided, utc_moment(morning.at)))
+        return decided
+
+    def tables(self, morning: Morning) -> dict[str, pd.DataFrame]:
+        """The morning's tables with the desk's own dates in `promises`, from its first morning on."""
+        tables = morning.tables()
+        before = tables["promises"][tables["promises"]["told_at"] < self.since]
+        told = [rows for rows in (before, *self.told) if len(rows)]
+        return tables | {"promises": pd.concat(told, ignore_index=True) if told else before}
+
+
+def _newly_told(decided: Decided, at: datetime) -> pd.DataFrame:
+    """Rows of the table `promises`: dates to tell this morning that differ from the last one told."""
+    last_told = decided.features["lines"].set_index("order_line_id")["latest_promised_on"]
+    waits = decided.queue[decided.queue["action"].isin(["wait", "ship_part"])]
+    is_new = waits["promise_on"].notna() & (waits["promise_on"] != waits["order_line_id"].map(last_told))
+    new = waits[is_new]
+    return pd.DataFrame(
+        {"order_line_id": new["order_line_id"], "told_at": pd.Timestamp(at), "promised_on": new["promise_on"]}
+    ).reset_index(drop=True)
 
 
 def _facts(folder: Path, tables: dict[str, pd.DataFrame], at: datetime) -> Facts:

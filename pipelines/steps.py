@@ -12,8 +12,10 @@ from pathlib import Path
 import pandas as pd
 
 from decisions.fulfilment_queue import RunFacts
+from decisions.inbound_list import inbound_facts
 from decisions.morning import Decision, decide
 from decisions.policy import Policy
+from decisions.working_days import WorkCalendar
 from erp.fingerprint import code_version, fingerprint
 from erp.known import Facts, LastRun, gather, local_day
 from erp.ledger import Ledger, LedgerError, ModelVersion, PublishedRun, lock_store
@@ -197,6 +199,7 @@ def scored_queue(
         as_of=run.as_of,
         currency=site.currency,
         model_changed=previous is not None and _models_of(previous) != hashes,
+        calendar=WorkCalendar(site.working_days, site.holidays),
     )
     _log.info("scoring %d open back-ordered lines", len(features["lines"]))
     folders = {name: version.folder for name, version in versions.items()}
@@ -240,8 +243,10 @@ def _write(folder: Path, decision: Decision, facts: Facts, ran: RunFacts, hashes
         "code": code_version(),
         "currency": ran.currency,
         "allocation": asdict(decision.certificate),
+        "inbound": dict(inbound_facts(decision.inbound, decision.queue)),
     }
-    write_queue(folder, decision.queue, facts.rejected, facts.not_ranked, said)
+    beside = {"rejected": facts.rejected, "not_ranked": facts.not_ranked, "inbound": decision.inbound}
+    write_queue(folder, decision.queue, beside, said)
 
 
 def _models_of(published: PublishedRun) -> dict[str, str]:

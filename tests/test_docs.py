@@ -2,13 +2,15 @@
 
 import inspect
 import re
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from decisions.inbound_columns import INBOUND_COLUMNS
 from decisions.policy import Policy
-from decisions.queue_columns import QUEUE_COLUMNS
+from decisions.queue_columns import QUEUE_COLUMNS, Column
 from erp.contract import TABLES
 from erp.settings import Site
 
@@ -41,7 +43,7 @@ def settings_page() -> str:
             "",
             "[policy]",
             "cancel_lost_share = 0.08",
-            "promise_quantile = 0.95",
+            "late_promise_cost_per_day = 19",
             "```",
             "",
             "## Site",
@@ -94,13 +96,13 @@ def tables_page() -> str:
 
 def queue_page() -> str:
     """Queue out."""
-    rows = [f"| `{c.name}` | {c.dtype} | {c.unit} | {c.meaning} |" for c in QUEUE_COLUMNS]
     head = [
         "# The queue",
         "",
         "`queue.parquet` for machines, `queue.csv` for import, `queue.xlsx` for people; one row per open back-ordered",
-        "line, in rank order. Beside it `rejected.csv` (cells that break a law), `not_ranked.csv` (lines set aside),",
-        "and `manifest.json` (every file with rows and sha256), which is written last.",
+        "line, in rank order. Beside it `inbound.csv` (goods on order, below), `rejected.csv` (cells that break a",
+        "law), `not_ranked.csv` (lines set aside), and `manifest.json` (every file with rows and sha256), which is",
+        "written last.",
         "",
         "| column | type | unit | meaning |",
         "|---|---|---|---|",
@@ -121,7 +123,32 @@ def queue_page() -> str:
         "passed serves as yet.",
         "",
     ]
-    return "\n".join([*head, *rows, *tail])
+    return "\n".join([*head, *_declared(QUEUE_COLUMNS), *tail, *_goods_on_order()])
+
+
+def _goods_on_order() -> list[str]:
+    return [
+        "## Goods on order",
+        "",
+        "`inbound.csv`: one row per inbound line that still owes goods, of all products, for whoever chases them.",
+        "Overdue lines stand first; within the overdue ones, and within the rest, by falling `loss_waiting`, then by",
+        "`expected_on`, then by `po_line_id`.",
+        "",
+        "| column | type | unit | meaning |",
+        "|---|---|---|---|",
+        *_declared(INBOUND_COLUMNS),
+        "",
+        "Who waits for what: within a pool, open lines take goods in the order of `pool_rank`, after what they get",
+        "today, and goods in the order of `arrives_on`; goods meant for one line serve that line alone, before any",
+        "others. A line's money is split by the units that each inbound line brings it, so nothing counts twice. Held",
+        "lines wait like others, excluded ones do not. What no inbound line covers stands in no row: `manifest.json`",
+        "says under `inbound` how much money waits on overdue lines, on all lines, and on goods that are not on order.",
+        "",
+    ]
+
+
+def _declared(columns: Iterable[Column]) -> list[str]:
+    return [f"| `{c.name}` | {c.dtype} | {c.unit} | {c.meaning} |" for c in columns]
 
 
 PAGES = {"settings.md": settings_page, "tables.md": tables_page, "queue.md": queue_page}

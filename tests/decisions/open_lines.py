@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from models.arrival import InboundForecast
+
 DUE = np.datetime64("2026-01-05", "s")
 TODAY = np.datetime64("2026-01-15", "s")
 NO_DAY = np.datetime64("NaT", "s")
@@ -75,3 +77,39 @@ def surely_on_day(*days: int, n_days: int = 180) -> np.ndarray:
     arrival = np.zeros((len(days), n_days + 2))
     arrival[np.arange(len(days)), days] = 1
     return arrival
+
+
+def inbound_lines(n_lines: int, **columns: Any) -> pd.DataFrame:
+    """Latest dates of `n_lines` inbound lines PO0, PO1, ... of 10 units for everyone in the pool, due in a week."""
+    usual = {
+        "po_line_id": [f"PO{i}" for i in range(n_lines)],
+        "supplier_id": "s",
+        "product_id": "p",
+        "warehouse_id": "w",
+        "for_order_line_id": None,
+        "kind": "bought",
+        "told_on": DUE,
+        "expected_on": TODAY + np.timedelta64(7, "D"),
+        "ordered_on": DUE,
+        "received_on": NO_DAY,
+        "part_quantity": np.nan,
+        "first_received_on": NO_DAY,
+        "quantity": 10.0,
+        "received_quantity": 0.0,
+        "is_latest": True,
+    }
+    texts = ("po_line_id", "supplier_id", "product_id", "warehouse_id", "for_order_line_id", "kind")
+    return pd.DataFrame(usual | columns, index=range(n_lines)).astype(dict.fromkeys(texts, "str"))
+
+
+def foreseen(inbound: pd.DataFrame, log_not_come: np.ndarray) -> InboundForecast:
+    """Forecast of these inbound lines and of one pool, p in w, whose goods come in 30 days if ordered today."""
+    pool = pd.DataFrame({"product_id": ["p"], "warehouse_id": ["w"]})
+    fresh = (np.arange(log_not_come.shape[1]) < 30)[None, :].astype(float)
+    return InboundForecast(inbound, log_not_come, pool, fresh, np.array(["fresh lead time"], dtype=object))
+
+
+def comes_surely_on_day(*days: int, n_days: int = 180) -> np.ndarray:
+    """Logs of the chance that each inbound line has not come; a day beyond n_days is never."""
+    with np.errstate(divide="ignore"):
+        return np.log((np.arange(n_days + 1) < np.array(days, dtype=int)[:, None]).astype(float))

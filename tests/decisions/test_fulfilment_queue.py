@@ -17,14 +17,31 @@ RUN = RunFacts(run_id="r1", as_of=datetime(2026, 1, 15, 5, tzinfo=UTC), currency
 NEVER = 181
 CONTRACT = """rank pool_rank pool_size order_line_id order_id customer_id product_id warehouse_id customer_reference
     customer_name product_name owner segment ordered_at requested_on promised_on waited_days days_late open_quantity
-    available_now ship_now_quantity next_inbound_po_line_id expected_on expected_latest_on action advice p_cancel_14d
+    available_now ship_now_quantity next_inbound_po_line_id next_inbound_on expected_on expected_latest_on promise_on
+    promise_chance action advice p_cancel_14d
     lifetime_value lifetime_value_low lifetime_value_high p_no_order_365d loss_if_waits loss_cancel
     loss_future_orders loss_service loss_later_goods line_value currency stock_price reason assumed override
-    previous_rank changed_because promise_told_on run_id as_of""".split()
+    previous_rank changed_because promise_changed_because promise_told_on run_id as_of""".split()
 
 
 def day(number):
     return TODAY + np.timedelta64(number, "D")
+
+
+def ships_with(arrival, allocation, lines):
+    """What ships now does so today, what waits on the quantile's day of its next receipt."""
+    come = np.cumsum(arrival[:, :-1], axis=1) - 1e-9
+    here = (allocation.ship_now_quantity >= lines["open_quantity"]).to_numpy()
+    waits = {"wait_days": wait_days(arrival), "next_inbound_po_line_id": "PO1", "next_inbound_days": wait_days(arrival)}
+    for name, share in (("ship_days", 0.5), ("latest_ship_days", 0.9)):
+        reached = come >= share - 2e-9
+        waits[name] = np.where(here, 0, np.where(reached[:, -1], reached.argmax(axis=1), np.nan))
+    told = (lines["latest_promised_on"] - lines["cutoff_on"]).dt.days.to_numpy()
+    leaves_by_told = [
+        row[: int(days) + 1].sum() if days >= 0 else 0.0 for row, days in zip(arrival, np.nan_to_num(told), strict=True)
+    ]
+    waits["told_chance"] = np.where(np.isnan(told), np.nan, np.where(here, 1.0, leaves_by_told))
+    return pd.DataFrame(waits | {"latest_chance": 0.9}, index=lines.index)
 
 
 def queue_of(lines, goods=1.0, arrival_days=10, previous=None, run=RUN, wait_source="inbound", hazard=0.02):
@@ -33,7 +50,7 @@ def queue_of(lines, goods=1.0, arrival_days=10, previous=None, run=RUN, wait_sou
     arrival = surely_on_day(*[arrival_days] * n_lines) if np.isscalar(arrival_days) else arrival_days
     costs = cost_of_waiting(lines, wanted_at_daily_hazard(*[hazard] * n_lines), arrival, 0.35, policy)
     allocation = give_out(lines.assign(loss_if_waits=costs["loss_if_waits"]), pools(goods), policy)
-    waits = wait_days(arrival, policy).assign(next_inbound_po_line_id="PO1", wait_source=wait_source)
+    waits = ships_with(arrival, allocation, lines).assign(wait_source=wait_source)
     queue = fulfilment_queue(lines, costs, allocation, waits, previous, run, policy)
     assert queue["rank"].tolist() == list(range(1, n_lines + 1))
     return queue.set_index("order_line_id", drop=False)
@@ -71,9 +88,16 @@ def test_dates_are_today_for_what_ships_the_receipt_for_what_waits_and_none_for_
 
 @pytest.mark.parametrize(
     ("told", "contact_allowed", "advice"),
-    [(NO_DAY, True, "tell"), (day(9), True, "tell"), (day(10), True, "none"), (NO_DAY, False, "none")],
+    [
+        (NO_DAY, True, "tell"),
+        (day(9), True, "tell"),  # no chance of being met
+        (day(10), True, "none"),
+        (day(13), True, "none"),  # three days off are near enough
+        (day(14), True, "tell"),
+        (NO_DAY, False, "none"),
+    ],
 )
-def test_a_customer_is_told_where_no_date_or_too_early_a_date_was_told(told, contact_allowed, advice):
+def test_a_customer_is_told_where_no_date_or_one_that_will_not_do_was_told(told, contact_allowed, advice):
     lines = open_lines(1, latest_promised_on=told, contact_allowed=contact_allowed)
     assert queue_of(lines, goods=0.0)["advice"].tolist() == [advice]
     assert queue_of(lines, goods=1.0)["advice"].tolist() == ["none"]  # it ships
@@ -162,13 +186,12 @@ def test_times_are_published_in_utc():
 
 
 def test_a_missing_column_is_named():
-    with pytest.raises(ValueError, match=r"queue: 1 of 47 columns are missing: \['owner'\]; add them to `lines`"):
+    with pytest.raises(ValueError, match=r"queue: 1 of 51 columns are missing: \['owner'\]; add them to `lines`"):
         queue_of(open_lines(1).drop(columns="owner"))
 
 
-def test_the_median_and_the_promise_quantile_are_days_of_the_arrival_distribution():
+def test_the_wait_until_the_next_receipt_is_its_median_day():
     arrival = 0.4 * surely_on_day(2, 5, NEVER) + 0.45 * surely_on_day(7, 5, 3) + 0.15 * surely_on_day(30, 5, NEVER)
-    waits = wait_days(arrival, Policy())
-    assert waits["wait_days"].iloc[:2].tolist() == [7.0, 5.0]
-    assert waits["latest_wait_days"].iloc[:2].tolist() == [30.0, 5.0]
-    assert waits.iloc[2].isna().all()
+    waits = wait_days(arrival)
+    assert waits[:2].tolist() == [7.0, 5.0]
+    assert np.isnan(waits[2])

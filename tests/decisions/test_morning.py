@@ -10,8 +10,17 @@ from decisions.cost_of_waiting import cost_of_waiting
 from decisions.fulfilment_queue import RunFacts
 from decisions.morning import decide
 from decisions.policy import Policy
-from models.champions import Predictions
-from tests.decisions.open_lines import open_lines, pools, surely_on_day, wanted_at_daily_hazard
+from models.champions import Predictions, day_of
+from tests.decisions.open_lines import (
+    TODAY,
+    comes_surely_on_day,
+    foreseen,
+    inbound_lines,
+    open_lines,
+    pools,
+    surely_on_day,
+    wanted_at_daily_hazard,
+)
 
 RUN = RunFacts(run_id="r1", as_of=datetime(2026, 1, 15, 5, tzinfo=UTC), currency="EUR")
 ADDED_BY_DECIDE = [
@@ -24,17 +33,26 @@ FEW = "cancellation risk (few such lines ever waited so long)"
 
 def decided(n_lines, lifetime_value=0.0, unit_cost_is_assumed=False, **said):
     """Queue by order_line_id, of lines that the models say this of; all of one order."""
+    return decision(n_lines, lifetime_value, unit_cost_is_assumed, **said).queue.set_index("order_line_id")
+
+
+def decision(n_lines, lifetime_value=0.0, unit_cost_is_assumed=False, **said):
+    """Decision about such lines and one inbound line, PO0, of 10 units that come on day 10."""
     lines = open_lines(n_lines, root_order_id="O", unit_cost_is_assumed=unit_cost_is_assumed)
     features = {
         "lines": lines.drop(columns=[*ADDED_BY_DECIDE, "assumed", "paid_share"]),
-        "pools": pools(0.0),
+        "pools": pools(0.0).assign(units_per_day=0.0, units_per_line=1.0),
         "overrides": pd.DataFrame(columns=NO_WORDS),
         "kept_share": pd.DataFrame({"kept_share": [1.0]}),
+        "inbound_dates": inbound_lines(1),
     }
     answers = {
         "survival": wanted_at_daily_hazard(*[0.02] * n_lines),
         "arrival": surely_on_day(*[10] * n_lines),
-        "receipts": pd.DataFrame({"next_inbound_po_line_id": "PO1", "wait_source": "inbound"}, index=lines.index),
+        "receipts": pd.DataFrame(
+            {"next_inbound_po_line_id": "PO0", "next_inbound_days": 10.0, "wait_source": "inbound"}, index=lines.index
+        ),
+        "inbound": foreseen(inbound_lines(1), comes_surely_on_day(10)),
         "values": pd.DataFrame(
             {
                 "lifetime_value": lifetime_value,
@@ -48,7 +66,7 @@ def decided(n_lines, lifetime_value=0.0, unit_cost_is_assumed=False, **said):
         "few_waited": np.zeros(n_lines, dtype=bool),
         "assumed": (),
     }
-    return decide(features, Predictions(**answers | said), None, RUN, Policy()).queue.set_index("order_line_id")
+    return decide(features, Predictions(**answers | said), None, RUN, Policy())
 
 
 def test_the_share_of_joint_cancellations_reaches_the_money():
@@ -72,3 +90,18 @@ def test_what_is_assumed_for_one_line_stands_beside_what_is_assumed_for_all():
     queue = decided(2, unit_cost_is_assumed=[False, True], few_waited=few, assumed=(refused, "next order"))
     assert queue.loc["L0", "assumed"] == f"{refused}; next order; {FEW}"
     assert queue.loc["L1", "assumed"] == f"unit cost; {refused}; next order"
+
+
+def test_the_money_of_the_lines_that_wait_stands_beside_the_goods_they_wait_for():
+    made = decision(3)
+    (row,) = made.inbound.to_dict("records")
+    assert [row["po_line_id"], row["open_quantity"], row["n_lines_waiting"], row["units_waiting"]] == ["PO0", 10, 3, 3]
+    assert row["loss_waiting"] == pytest.approx(made.queue["loss_if_waits"].sum())
+    assert row["value_waiting"] == pytest.approx(300)
+    assert str(row["arrives_on"].date()) == "2026-01-25"
+
+
+def test_the_day_is_known_also_where_no_line_waits():
+    accounts = pd.DataFrame({"account_id": ["c"], "cutoff_on": [TODAY + np.timedelta64(1, "D")]})
+    assert day_of({"lines": open_lines(0), "accounts": accounts}) == pd.Timestamp("2026-01-16")
+    assert day_of({"lines": open_lines(1), "accounts": accounts}) == pd.Timestamp("2026-01-15")

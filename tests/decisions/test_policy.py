@@ -2,6 +2,7 @@
 
 from dataclasses import FrozenInstanceError, fields
 
+import numpy as np
 import pytest
 
 from decisions.policy import Policy
@@ -40,14 +41,22 @@ def test_an_unknown_setting_is_named_with_its_nearest_match():
         ({"cancel_lost_share": 1.5}, "cancel_lost_share = 1.5 is outside 0 to 1 "),
         ({"horizon_days": 90.5}, "horizon_days = 90.5 is no whole number of days"),
         ({"horizon_days": True}, "horizon_days = True is no finite number"),
-        ({"promise_quantile": "0.9"}, "promise_quantile = '0.9' is no finite number"),
+        ({"promise_floor": "0.5"}, "promise_floor = '0.5' is no finite number"),
         ({"late_lost_scale_days": float("nan")}, "late_lost_scale_days = nan is no finite number"),
-        ({"won_back_share": -1, "late_lost_share": 2}, "2 of 10 values cannot be used"),
+        ({"won_back_share": -1, "late_lost_share": 2}, "2 of 14 values cannot be used"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_refused_by_name(table, text):
     with pytest.raises(ValueError, match=text):
         Policy.from_table(table)
+
+
+def test_the_promise_quantile_is_the_day_that_costs_least_in_expectation():
+    # By brute force over whole days: a late day costs 9, a long one 1, shipping is equally likely on days 1 to 100.
+    policy, ships = Policy(late_promise_cost_per_day=9, long_promise_cost_per_day=1), np.arange(1, 101)
+    cost = [(9 * np.maximum(ships - day, 0) + np.maximum(day - ships, 0)).sum() for day in ships]
+    assert policy.promise_quantile == pytest.approx(0.9)
+    assert ships[np.argmin(cost)] == 90
 
 
 def test_a_policy_cannot_be_changed_on_the_way():

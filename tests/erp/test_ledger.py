@@ -53,7 +53,7 @@ def publish_queue(store, as_of, out, run_id, counts=None):
     with lock_store(store), open_run(store, as_of, KEY) as run:
         queue, none = pd.DataFrame({"order_line_id": ["a", "b"], "run_id": run_id}), pd.DataFrame({"order_line_id": []})
         facts = {"as_of": as_of, "run_id": run_id, "models": {}}
-        folder = run.keep_folder("queue", write_queue, queue, none, none, facts)
+        folder = run.keep_folder("queue", write_queue, queue, {"rejected": none}, facts)
         run.note_counts(counts or {})
         run.publish(folder, out)
 

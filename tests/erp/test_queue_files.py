@@ -17,9 +17,19 @@ from erp.queue_files import PublishError, publish, verify, write_queue
 
 AS_OF = "2026-03-09T05:00:00Z"
 FACTS = {"as_of": datetime(2026, 3, 9, 5, tzinfo=UTC), "run_id": "r1", "models": {"cancellation": "abc"}}
-NAMES = ["manifest.json", "not_ranked.csv", "queue.csv", "queue.parquet", "queue.xlsx", "rejected.csv"]
+NAMES = ["inbound.csv", "manifest.json", "not_ranked.csv", "queue.csv", "queue.parquet", "queue.xlsx", "rejected.csv"]
 REJECTED = pd.DataFrame({"file": ["stock.csv"], "row": [7], "rule": ["on_hand >= 0"], "value": ["-5"]})
 NOT_RANKED = pd.DataFrame({"order_line_id": pd.Series([], dtype="str")})
+INBOUND = pd.DataFrame(
+    {
+        "po_line_id": ["=P", "P2", "P3"],
+        "expected_on": pd.to_datetime(["2026-03-01", None, "2026-04-01"]).astype("datetime64[s]"),
+        "days_overdue": pd.array([8, None, 0], dtype="Int64"),
+        "is_disrupted": pd.array([True, None, False], dtype="boolean"),
+        "loss_waiting": [12.5, 0.0, -1.0],
+    }
+)
+BESIDE = {"rejected": REJECTED, "not_ranked": NOT_RANKED, "inbound": INBOUND}
 
 
 def some_queue():
@@ -40,7 +50,7 @@ def some_queue():
 
 
 def written(folder, queue=None, **facts):
-    write_queue(folder, some_queue() if queue is None else queue, REJECTED, NOT_RANKED, {**FACTS, **facts})
+    write_queue(folder, some_queue() if queue is None else queue, BESIDE, {**FACTS, **facts})
     return folder
 
 
@@ -65,6 +75,16 @@ def test_the_csv_is_quoted_marked_as_utf8_and_safe_from_formulas(tmp_path):
     assert csv_rows(tmp_path / "not_ranked.csv") == [["order_line_id"]]
 
 
+def test_every_table_beside_the_queue_is_a_csv_file_written_like_the_queues(tmp_path):
+    text = (written(tmp_path) / "inbound.csv").read_bytes()
+    assert text.startswith(b'\xef\xbb\xbf"po_line_id","expected_on"')
+    assert csv_rows(tmp_path / "inbound.csv")[1:] == [
+        ["'=P", "2026-03-01", "8", "true", "12.5"],
+        ["P2", "", "", "", "0.0"],
+        ["P3", "2026-04-01", "0", "false", "-1.0"],
+    ]
+
+
 @pytest.mark.parametrize(
     ("value", "shown"),
     [
@@ -84,7 +104,7 @@ def test_the_csv_is_quoted_marked_as_utf8_and_safe_from_formulas(tmp_path):
 )
 def test_a_rejected_value_that_is_a_number_gets_no_apostrophe_and_any_other_text_keeps_the_rule(tmp_path, value, shown):
     rejected = REJECTED.assign(value=value, rule="-5")
-    write_queue(tmp_path, some_queue().assign(customer_id="-5", value="-5"), rejected, NOT_RANKED, FACTS)
+    write_queue(tmp_path, some_queue().assign(customer_id="-5", value="-5"), BESIDE | {"rejected": rejected}, FACTS)
     assert csv_rows(tmp_path / "rejected.csv")[1] == ["stock.csv", "7", "'-5", shown]
     row = dict(zip(*csv_rows(tmp_path / "queue.csv")[:2], strict=True))
     assert [row["customer_id"], row["value"]] == ["'-5", "'-5"], "the exception is for rejected values only"
@@ -185,6 +205,7 @@ def test_the_manifest_names_every_file_with_rows_and_sha256(tmp_path):
         "queue.xlsx": 2,
         "rejected.csv": 1,
         "not_ranked.csv": 0,
+        "inbound.csv": 3,
     }
     assert all(entry["sha256"] == file_sha256(tmp_path / name) for name, entry in manifest["files"].items())
     assert [manifest[key] for key in ("as_of", "run_id", "note")] == [AS_OF, "r1", "x"]
@@ -192,9 +213,12 @@ def test_the_manifest_names_every_file_with_rows_and_sha256(tmp_path):
 
 def test_the_manifest_wants_its_facts_and_keeps_its_own_words(tmp_path):
     with pytest.raises(ValueError, match="the manifest lacks run_id, models; add them"):
-        write_queue(tmp_path, some_queue(), REJECTED, NOT_RANKED, {"as_of": "x"})
+        write_queue(tmp_path, some_queue(), BESIDE, {"as_of": "x"})
     with pytest.raises(ValueError, match="the manifest says files itself"):
         written(tmp_path, files={})
+    with pytest.raises(ValueError, match="a table beside the queue is called queue"):
+        write_queue(tmp_path, some_queue(), {"queue": REJECTED}, FACTS)
+    assert list(tmp_path.iterdir()) == [], "nothing is written by halves"
 
 
 def test_the_same_queue_gives_the_same_bytes_at_any_time(tmp_path, monkeypatch):
@@ -221,7 +245,7 @@ class PulledPlugError(BaseException):
     """Stands for a process that dies: no code of ours catches it."""
 
 
-@pytest.mark.parametrize("n_replaced", range(6))
+@pytest.mark.parametrize("n_replaced", range(len(NAMES)))
 def test_a_crash_while_publishing_leaves_one_manifest_and_tells_every_file_that_is_not_its(
     tmp_path, monkeypatch, n_replaced
 ):

@@ -166,7 +166,7 @@ def test_a_key_that_is_no_fingerprint_is_refused(tmp_path):
 def written_queue(run, run_id):
     none = pd.DataFrame({"order_line_id": []})
     facts = {"as_of": T, "run_id": run_id, "models": {}}
-    return run.keep_folder("queue", write_queue, some_lines(2), none, none, facts)
+    return run.keep_folder("queue", write_queue, some_lines(2), {"rejected": none}, facts)
 
 
 def publish_damaged(run, out):

@@ -15,17 +15,25 @@ TERMS = ["loss_cancel", "loss_future_orders", "loss_service", "loss_later_goods"
 TEXTS = (
     "order_line_id order_id customer_id product_id warehouse_id customer_reference customer_name product_name owner"
     " segment next_inbound_po_line_id action advice currency reason assumed override changed_because run_id"
+    " promise_changed_because"
 ).split()
-DAYS = "requested_on promised_on expected_on expected_latest_on promise_told_on".split()
+DAYS = "requested_on promised_on next_inbound_on expected_on expected_latest_on promise_on promise_told_on".split()
 NUMBERS = [
     *("rank pool_rank pool_size waited_days open_quantity available_now ship_now_quantity p_cancel_14d".split()),
     *("lifetime_value loss_if_waits line_value stock_price".split()),
     *TERMS,
 ]
-OFTEN_EMPTY_NUMBERS = "days_late lifetime_value_low lifetime_value_high p_no_order_365d previous_rank".split()
+OFTEN_EMPTY_NUMBERS = (
+    "days_late lifetime_value_low lifetime_value_high p_no_order_365d previous_rank promise_chance".split()
+)
 NEVER_EMPTY_TEXTS = "order_line_id order_id product_id warehouse_id action advice currency reason run_id".split()
 COLUMNS = {*TEXTS, *DAYS, *NUMBERS, *OFTEN_EMPTY_NUMBERS, "ordered_at", "as_of"}
-FILES = {"queue.parquet", "queue.csv", "queue.xlsx", "rejected.csv", "not_ranked.csv"}
+INBOUND_TEXTS = "po_line_id supplier_id product_id warehouse_id for_order_line_id kind currency run_id".split()
+INBOUND_DAYS = "ordered_on first_expected_on expected_on arrives_on arrives_latest_on".split()
+INBOUND_NUMBERS = "n_slips open_quantity p_comes_14d n_lines_waiting units_waiting value_waiting loss_waiting".split()
+INBOUND_OFTEN_EMPTY = "days_overdue p_late supplier_idle_days".split()
+INBOUND_COLUMNS = {*INBOUND_TEXTS, *INBOUND_DAYS, *INBOUND_NUMBERS, *INBOUND_OFTEN_EMPTY, "is_disrupted", "as_of"}
+FILES = {"queue.parquet", "queue.csv", "queue.xlsx", "rejected.csv", "not_ranked.csv", "inbound.csv"}
 PENNY = 1e-9
 
 
@@ -41,7 +49,10 @@ def violations(out: Path, as_of: datetime, currency: str = "EUR") -> list[str]:
         "one run, one moment, one currency": _same_everywhere(queue, as_of, currency),
         "terms sum to loss_if_waits": (queue[TERMS].sum(axis=1) - queue["loss_if_waits"]).abs().max() <= PENNY
         or queue.empty,
-        "probabilities": all(queue[name].dropna().between(0, 1).all() for name in ("p_cancel_14d", "p_no_order_365d")),
+        "probabilities": all(
+            queue[name].dropna().between(0, 1).all() for name in ("p_cancel_14d", "p_no_order_365d", "promise_chance")
+        ),
+        "a date to tell has its chance": (queue["promise_on"].isna() == queue["promise_chance"].isna()).all(),
         "given is neither negative nor above the open quantity": queue["ship_now_quantity"]
         .between(0, queue["open_quantity"] + PENNY)
         .all(),
@@ -61,7 +72,7 @@ def violations(out: Path, as_of: datetime, currency: str = "EUR") -> list[str]:
     broken = [name for name, holds in rules.items() if not bool(holds)]
     for _, pool in queue.groupby(["product_id", "warehouse_id"], sort=True):
         broken += [rule for rule in _pool_violations(pool) if rule not in broken]
-    return broken + _file_violations(out, queue, as_of)
+    return broken + _file_violations(out, queue, as_of) + _inbound_violations(out, queue, as_of, currency)
 
 
 def merge_violations(queue: pd.DataFrame, due_on: pd.Series, discontinued: set[str]) -> list[str]:
@@ -191,6 +202,90 @@ def _file_violations(out, queue, as_of):
         ),
     }
     return [name for name, holds in broken.items() if not holds]
+
+
+def inbound_of(out: Path) -> pd.DataFrame:
+    """The published inbound list as its readers see it: texts without the apostrophe, days, numbers."""
+    with (out / "inbound.csv").open(encoding="utf-8-sig", newline="") as file:
+        header, *cells = csv.reader(file)
+    table = pd.DataFrame(cells, columns=header, dtype="str")
+    if set(header) != INBOUND_COLUMNS:
+        return table
+    for name in [*INBOUND_TEXTS, "is_disrupted"]:
+        table[name] = table[name].str.replace(r"^'(?='*[=+\-@])", "", regex=True).replace("", None)
+    for name in INBOUND_DAYS:
+        table[name] = pd.to_datetime(table[name].replace("", None), format="%Y-%m-%d")
+    numbers = [*INBOUND_NUMBERS, *INBOUND_OFTEN_EMPTY]
+    table[numbers] = table[numbers].replace("", None).astype(float)
+    return table
+
+
+def _inbound_violations(out, queue, as_of, currency):
+    if not (out / "inbound.csv").exists():
+        return ["inbound.csv is missing"]
+    inbound = inbound_of(out)
+    if broken := [f"inbound columns: {name}" for name in sorted(INBOUND_COLUMNS ^ set(inbound.columns))]:
+        return broken
+    today, late = pd.Timestamp(as_of).normalize(), inbound["expected_on"] < pd.Timestamp(as_of).normalize()
+    of_run = (currency, pd.Timestamp(as_of).isoformat() + "Z", *queue["run_id"].unique())
+    in_order = inbound.assign(late=~late, gain=-inbound["loss_waiting"]).sort_values(
+        ["late", "gain", "expected_on", "po_line_id"], na_position="last", kind="stable"
+    )
+    rules = {
+        "each inbound line once": inbound["po_line_id"].is_unique and inbound["po_line_id"].notna().all(),
+        "inbound lines are of the same run": inbound.empty
+        or [inbound[name].unique().tolist() for name in ("currency", "as_of", "run_id")][: len(of_run)]
+        == [[each] for each in of_run],
+        "overdue first, then the most money": in_order.index.tolist() == list(range(len(inbound))),
+        "days overdue count from the date told": inbound["days_overdue"]
+        .eq((today - inbound["expected_on"]).dt.days.clip(lower=0))
+        .where(inbound["expected_on"].notna(), inbound["days_overdue"].isna())
+        .all(),
+        "an inbound line owes goods, and no more are waited for": (inbound["open_quantity"] > 0).all()
+        and inbound["units_waiting"].between(0, inbound["open_quantity"] * (1 + PENNY)).all(),
+        "nobody's money waits where nobody waits": (
+            inbound.loc[inbound["n_lines_waiting"] == 0, "units_waiting"] == 0
+        ).all()
+        and (inbound.loc[inbound["units_waiting"] == 0, ["value_waiting", "loss_waiting"]] == 0).all(axis=None),
+        "arrivals are after today and in order": (inbound["arrives_on"].dropna() > today).all()
+        and not (inbound["arrives_latest_on"] < inbound["arrives_on"]).any()
+        and not (inbound["arrives_on"].isna() & inbound["arrives_latest_on"].notna()).any(),
+        "who delivers is disrupted or not": inbound["is_disrupted"]
+        .where(inbound["supplier_id"].notna(), "true")
+        .isin(["true", "false"])
+        .all(),
+        "inbound chances": all(inbound[name].dropna().between(0, 1).all() for name in ("p_late", "p_comes_14d"))
+        and (inbound.loc[late, "p_late"] == 1).all(),
+        "goods that wait are the pools'": _waited_for(inbound, queue),
+        "the manifest counts the inbound lines": _counts_inbound(out, inbound, late, queue),
+    }
+    return [name for name, holds in rules.items() if not bool(holds)]
+
+
+def _waited_for(inbound, queue):
+    """Goods for everyone go to the lines that wait for them, as far as there are such; pegged ones may come on top."""
+    pool = ["product_id", "warehouse_id"]
+    left = (queue["open_quantity"] - queue["ship_now_quantity"]).where(queue["override"] != "exclude", 0.0)
+    wanted = left.groupby([queue[name] for name in pool]).sum()
+    is_pegged = inbound["for_order_line_id"].notna()
+    shared, pegged = (
+        inbound[rows].groupby(pool)[["units_waiting", "open_quantity"]].sum() for rows in (~is_pegged, is_pegged)
+    )
+    pools = shared.join(wanted.rename("wanted")).join(pegged["units_waiting"].rename("pegged")).fillna(0.0)
+    could_be = np.minimum(pools["open_quantity"], pools["wanted"] - pools["pegged"])
+    return np.allclose(pools["units_waiting"], could_be, rtol=1e-9, atol=1e-6)
+
+
+def _counts_inbound(out, inbound, late, queue):
+    manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    said, loss = manifest["inbound"], inbound["loss_waiting"]
+    left = (1 - queue["ship_now_quantity"] / queue["open_quantity"]).where(queue["override"] != "exclude", 0.0)
+    on_nothing = (queue["loss_if_waits"] * left).sum() - loss.sum()
+    counted = [len(inbound), late.sum(), loss.sum(), loss[late].sum(), on_nothing]
+    names = ["lines", "overdue", "loss_waiting", "loss_waiting_on_overdue", "loss_waiting_on_nothing"]
+    return manifest["files"]["inbound.csv"]["rows"] == len(inbound) and np.allclose(
+        [said[name] for name in names], counted
+    )
 
 
 def _csv_equal(cells, queue):

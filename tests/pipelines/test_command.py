@@ -15,6 +15,7 @@ from pipelines.command import main
 from pipelines.jobs import morning, score
 from pipelines.queue_report import _explained, published_text
 from pipelines.steps import champions
+from tests.pipelines.queue_validator import inbound_of
 from tests.pipelines.small_company import TINY_T, WEEK, T, company_tables, queue_of, site_of, tiny_tables
 
 HELP = """
@@ -217,6 +218,18 @@ def test_the_first_lines_are_shown_with_their_reasons_and_nobody_is_called_nan(t
         line for line in text.splitlines() if line.startswith("in rank order: by loss per unit within a product")
     ]
     assert order.endswith("sort by loss_if_waits for the biggest amounts")
+
+
+def test_what_is_late_of_the_goods_on_order_is_said_with_the_money_that_waits_on_it(trained):
+    site = trained()
+    score(site, T)
+    listed = inbound_of(Path(site.out))
+    late = listed[listed["expected_on"] < pd.Timestamp(T).normalize()]
+    assert len(late) > 1
+    assert (
+        f"{len(late)} of {len(listed)} inbound lines are overdue (inbound.csv);"
+        f" {late['loss_waiting'].sum():,.2f} EUR wait on them, "
+    ) in published_text(site.out)
 
 
 def test_settings_come_from_file_then_environment_then_options(command, tmp_path, monkeypatch):

@@ -12,11 +12,12 @@ import pytest
 
 from pipelines import steps
 from pipelines.jobs import score
-from tests.pipelines.queue_validator import COLUMNS, merge_violations, violations
+from tests.pipelines.queue_validator import COLUMNS, inbound_of, merge_violations, violations
 from tests.pipelines.small_company import (
     T,
     company_tables,
     goods_at,
+    known,
     queue_of,
     site_of,
     waiting_lines,
@@ -210,4 +211,51 @@ BREACHES = {
 def test_the_validator_sees_every_breach(site, queue, tmp_path, rule):
     out = shutil.copytree(site.out, tmp_path / "out")
     BREACHES[rule](queue).to_parquet(out / "queue.parquet", compression="gzip")
+    assert rule in violations(out, T)
+
+
+def test_every_inbound_line_that_owes_goods_is_listed_exactly_once(site, tables):
+    told = known(tables["purchase_orders"], "recorded_at", T).sort_values("recorded_at").groupby("po_line_id")
+    came = known(tables["receipts"], "received_at", T).groupby("po_line_id")["quantity"].sum()
+    owed = (told["quantity"].last() - came.reindex(list(told.groups)).fillna(0.0)).loc[lambda left: left > 0]
+    listed = inbound_of(Path(site.out)).set_index("po_line_id")
+    assert sorted(listed.index) == sorted(owed.index)
+    assert len(listed) > 5
+    assert np.allclose(listed["open_quantity"], owed.reindex(listed.index))
+    dates = told["expected_on"].agg(["first", "last", "nunique", "size"]).reindex(listed.index)
+    assert (listed["first_expected_on"] == dates["first"]).all()
+    assert (listed["expected_on"] == dates["last"]).all()
+    assert (dates["nunique"] == dates["size"]).all(), "each version tells another date"
+    assert listed["n_slips"].tolist() == (dates["size"] - 1).tolist()
+    assert listed["n_slips"].max() > 1
+
+
+def test_money_waits_on_goods_that_are_on_order(site, queue):
+    listed = inbound_of(Path(site.out))
+    assert (listed["loss_waiting"] > 0).sum() > 3
+    waits = queue[queue["product_id"].isin(listed["product_id"])]
+    assert 0 < listed["loss_waiting"].sum() <= waits["loss_if_waits"].clip(lower=0).sum()
+
+
+INBOUND_BREACHES = {
+    "each inbound line once": lambda i: i.assign(po_line_id=i["po_line_id"].iloc[0]),
+    "overdue first, then the most money": lambda i: i.iloc[::-1],
+    "days overdue count from the date told": lambda i: i.assign(days_overdue=i["days_overdue"].astype(float) + 1),
+    "an inbound line owes goods, and no more are waited for": lambda i: i.assign(open_quantity="0.5"),
+    "nobody's money waits where nobody waits": lambda i: i.assign(n_lines_waiting="0"),
+    "arrivals are after today and in order": lambda i: i.assign(arrives_on="2024-10-27"),
+    "inbound chances": lambda i: i.assign(p_late="0.5", expected_on="2024-10-01"),
+    "goods that wait are the pools'": lambda i: i.iloc[1:],
+    "the manifest counts the inbound lines": lambda i: i.iloc[1:],
+    "inbound lines are of the same run": lambda i: i.assign(run_id="another"),
+    "who delivers is disrupted or not": lambda i: i.assign(is_disrupted=""),
+    "inbound columns: p_late": lambda i: i.drop(columns="p_late"),
+}
+
+
+@pytest.mark.parametrize("rule", INBOUND_BREACHES)
+def test_the_validator_sees_every_breach_of_the_inbound_list(site, tmp_path, rule):
+    out = shutil.copytree(site.out, tmp_path / "out")
+    listed = pd.read_csv(out / "inbound.csv", dtype="str", encoding="utf-8-sig", keep_default_na=False)
+    INBOUND_BREACHES[rule](listed).to_csv(out / "inbound.csv", index=False, encoding="utf-8-sig")
     assert rule in violations(out, T)
