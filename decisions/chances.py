@@ -20,7 +20,7 @@ from models.part_receipts import PartReceipts
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 
-N_SCENARIOS = 64
+N_SCENARIOS = 60  # so that halves, quarters and tenths of them are whole
 POOLS_AT_ONCE = 256  # bounds memory
 MOST_CHANCES = 6  # of a pool; what comes after the last but one counts as coming with the very last
 NEVER = np.inf

@@ -48,7 +48,7 @@ class Policy:
     long_promise_cost_per_day: float = _assumed(
         1, "money per line and day shipped before its promise", NINE_TO_ONE, 1e-6
     )
-    promise_move_days: float = _assumed(3, "days", "a date told moves if the promise quantile is further off", 0)
+    promise_move_days: float = _assumed(7, "days", "a date told moves if the promise quantile is further off", 0)
     promise_floor: float = _assumed(0.5, "probability", "a date told moves if it is met with less", 0, 1)
     receiving_days: int = _assumed(1, "days", "goods received on one day are given out on the next morning", 0, 30)
     # 1 million cells are some 5 ms: pools that large are rare, and past them greedy with its bound serves.

@@ -16,7 +16,7 @@ from decisions.ranking import is_pinned
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 
-LINES_AT_ONCE = 4096  # x 64 scenarios x 8 bytes are 2 MB an array
+LINES_AT_ONCE = 4096  # x 60 scenarios x 8 bytes are 2 MB an array
 NEWLY_WAITING_DAYS = 14
 FEWEST_NEWLY_WAITING = 50
 

@@ -92,8 +92,8 @@ def test_dates_are_today_for_what_ships_the_receipt_for_what_waits_and_none_for_
         (NO_DAY, True, "tell"),
         (day(9), True, "tell"),  # no chance of being met
         (day(10), True, "none"),
-        (day(13), True, "none"),  # three days off are near enough
-        (day(14), True, "tell"),
+        (day(17), True, "none"),  # a week off is near enough
+        (day(18), True, "tell"),
         (NO_DAY, False, "none"),
     ],
 )

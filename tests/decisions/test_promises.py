@@ -56,7 +56,7 @@ def test_the_median_and_the_promise_are_quantiles_of_the_scenarios():
 
 def test_the_chance_of_a_date_told_is_the_share_of_scenarios_that_meet_it():
     spread = come(np.arange(N_SCENARIOS) + 1)
-    lines = open_lines(3, latest_promised_on=[day(16), day(-3), pd.NaT])
+    lines = open_lines(3, latest_promised_on=[day(N_SCENARIOS // 4), day(-3), pd.NaT])
     chance = ships(lines, spread, policy=Policy(receiving_days=0))["told_chance"]
     assert chance.tolist()[:2] == [0.25, 0.0]
     assert np.isnan(chance[2])
@@ -115,7 +115,7 @@ def told(latest_on, told_on, told_chance, action="wait"):
 
 
 def moved(line, previous=None, model_changed=False):
-    return promised(line, previous, model_changed, Policy()).iloc[0]
+    return promised(line, previous, model_changed, Policy(promise_move_days=3)).iloc[0]
 
 
 @pytest.mark.parametrize(
