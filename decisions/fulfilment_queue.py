@@ -19,7 +19,7 @@ from decisions.working_days import WorkCalendar
 
 Floats = npt.NDArray[np.float64]
 
-ASSUMED_WAITS = {"default wait": "wait (no inbound line)", "fresh lead time": "wait (as if ordered today)"}
+ASSUMED_WAITS = {"default wait": "wait (no inbound line)", "fresh lead time": "wait (nothing on order)"}
 
 
 @dataclass(frozen=True)

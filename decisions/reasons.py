@@ -126,5 +126,5 @@ def _guess(line: Line, wording: Wording) -> str:
     if line.wait_source == "default wait":
         return f"; no inbound line is known, so {wording.default_wait_days} days are assumed"
     if line.wait_source == "fresh lead time":
-        return "; no inbound line is open, so a fresh order's lead time is assumed"
+        return "; none is on order, so it is expected as such goods are usually ordered"
     return ""

@@ -15,7 +15,7 @@ from models.inputs import Inputs
 
 N_THREADS = 1
 SAME_BYTES = {"deterministic": True, "force_row_wise": True, "num_threads": N_THREADS, "verbosity": -1}
-FORM = 4  # of model.json; a file of another form is of another version of this code, and is not read
+FORM = 5  # of model.json; a file of another form is of another version of this code, and is not read
 STOP_AFTER_ROUNDS = 30  # without improvement on the rows that validate
 
 

@@ -18,7 +18,8 @@ def inbound(make_inbound):
 def _waiting(**columns) -> pd.DataFrame:
     n_lines = len(next(iter(columns.values())))
     usual = {"order_line_id": [f"L{i}" for i in range(n_lines)], "product_id": "K", "warehouse_id": "W"}
-    return pd.DataFrame({**usual, "supplier_id": "S1", "is_discontinued": False, **columns})
+    usual |= {"supplier_id": "S1", "is_discontinued": False, "open_quantity": 1.0, "goods_here": 0.0}
+    return pd.DataFrame({**usual, **columns})
 
 
 def _open(today, expected_in_days, **columns) -> pd.DataFrame:
@@ -104,7 +105,10 @@ def test_a_line_without_a_date_is_judged_by_its_age(inbound, today):
     asked["expected_on"] = asked["expected_on"].astype("datetime64[s]")
     model = fit(inbound, today)
     got = open_curves(model, asked, today, 60, pd.concat([inbound, asked]))
-    np.testing.assert_array_equal(got, model.lead.conditional(np.array(["S1"], dtype=object), np.array([10]), 60))
+    # Ordered 10 days ago; goods take 30 days and an exponential delay: P(none by age d) = exp(-(d - 29) / 5).
+    assert np.exp(got[0, 15]) == pytest.approx(1, abs=0.05)
+    for age in (30, 35, 40):
+        assert np.exp(got[0, age - 10]) == pytest.approx(np.exp(-(age - 29) / 5), abs=0.05)
 
 
 def test_an_overdue_line_is_expected_given_that_it_has_not_come(inbound, today):
@@ -172,6 +176,17 @@ def test_without_an_inbound_line_a_fresh_order_takes_the_usual_lead_time(inbound
     assert sources["wait_source"].tolist() == ["fresh lead time"] * 2
     median = (np.cumsum(arrival, axis=1) >= 0.5).argmax(axis=1)
     assert median.tolist() == pytest.approx([33, 33], abs=2)  # told 30 days, plus a median delay of 5 ln 2
+
+
+def test_goods_not_ordered_yet_come_sooner_where_lines_wait_for_more_than_is_here_and_inbound(inbound, today):
+    # 5 units of "new" are inbound, the first ever ordered; something comes from its supplier nearly every day.
+    model, known = fit(inbound, today), pd.concat([inbound, _open(today, [9], product_id="new")])
+    for units, here in ((5.0, 0.0), (8.0, 3.0)):
+        covered, short = (
+            foresee(model, _waiting(product_id=["new"], open_quantity=[n], goods_here=[here]), known, today, 90, 14)
+            for n in (units, units + 1)
+        )
+        assert short.fresh_not_come.sum() + 2 < covered.fresh_not_come.sum()
 
 
 def test_without_any_purchase_data_all_comes_on_the_assumed_day(inbound, today):
