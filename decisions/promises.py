@@ -58,7 +58,7 @@ def when_lines_ship(
     pool = places_in(chances.pools, lines)
     order = np.lexsort((lines["pool_rank"].to_numpy(), pool))
     ranked, pool = lines.iloc[order].reset_index(drop=True), pool[order]
-    claims = claims_of(ranked, pool, pools.iloc[places_in(pools, chances.pools)])
+    claims = claims_of(ranked, pool, pools.iloc[places_in(pools, chances.pools)], policy.receiving_days)
     days = _leaves_after(
         ranked, service_days(claims, survival[order], chances), survival.shape[1] - 1, calendar, policy
     )

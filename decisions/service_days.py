@@ -33,6 +33,7 @@ class Claims:
     left : units in the pool that nobody gets today
     units_per_day : new demand
     units_per_line : of it, mean size of a line
+    receiving_days : from the day goods come until they are given out by rank
     """
 
     order_line_id: pd.Series
@@ -42,9 +43,10 @@ class Claims:
     left: Floats
     units_per_day: Floats
     units_per_line: Floats
+    receiving_days: int = 0
 
 
-def claims_of(lines: pd.DataFrame, pool: Codes, pools: pd.DataFrame) -> Claims:
+def claims_of(lines: pd.DataFrame, pool: Codes, pools: pd.DataFrame, receiving_days: int = 0) -> Claims:
     """Who wants what after today's goods are given out.
 
     Parameters
@@ -68,6 +70,7 @@ def claims_of(lines: pd.DataFrame, pool: Codes, pools: pd.DataFrame) -> Claims:
         np.maximum(goods - np.bincount(pool, given, minlength=len(goods)), 0.0),
         pools["units_per_day"].to_numpy(np.float64),
         pools["units_per_line"].to_numpy(np.float64),
+        receiving_days,
     )
 
 
@@ -76,8 +79,9 @@ def service_days(claims: Claims, survival: Floats, chances: Chances) -> Floats:
 
     At each chance the goods go to the lines by pool rank, to each only if all lines before it that are still wanted
     have theirs. A line before it counts until its customer cancels (drawn from its survival); so does new demand that
-    will rank before it: compound Poisson by its mean and variance, twice the mean size of a line for each unit (as of
-    sizes that are exponential), taken as normal. 0 for lines that miss nothing; `NEVER` past the last chance.
+    will rank before it, and all that comes while goods lie for `receiving_days` and nobody keeps them for the ranks:
+    compound Poisson by its mean and variance, twice the mean size of a line for each unit (as of sizes that are
+    exponential), taken as normal. 0 for lines that miss nothing; `NEVER` past the last chance.
 
     Parameters
     ----------
@@ -101,6 +105,7 @@ def _served(part: Claims, survival: Floats, chances: Chances, pegged: Floats, mo
     line = np.arange(len(pool))[:, None]
     days = np.where((part.wants <= QUANTITY_TOLERANCE)[:, None], 0.0, NEVER) * np.ones(N_SCENARIOS)
     wants, share = part.wants[:, None], part.ahead_share[:, None]
+    n_receipts = np.zeros((len(pool), N_SCENARIOS))
     goods, used = np.repeat(part.left[pool][:, None], N_SCENARIOS, axis=1), np.zeros((len(pool), N_SCENARIOS))
     for chance in range(chances.day.shape[1]):
         day = chances.day[pool, chance]
@@ -111,7 +116,9 @@ def _served(part: Claims, survival: Floats, chances: Chances, pegged: Floats, mo
         open_now = np.isinf(days)
         competes = open_now & (stays < survival[line, at])
         ahead = _running(np.where(competes, wants, 0.0), first) - np.where(competes, wants, 0.0)
-        mean = share * part.units_per_day[pool][:, None] * at
+        n_receipts = n_receipts + comes
+        exposed_days = share * at + (1 - share) * part.receiving_days * n_receipts
+        mean = part.units_per_day[pool][:, None] * exposed_days
         spread = np.sqrt(mean * 2 * part.units_per_line[pool][:, None])
         new = np.maximum(mean + more_or_less[pool] * spread, 0.0)
         fits = open_now & comes & (used + ahead + new + wants <= goods + QUANTITY_TOLERANCE)
@@ -156,6 +163,7 @@ def _only(claims: Claims, part: slice) -> Claims:
         claims.left,
         claims.units_per_day,
         claims.units_per_line,
+        claims.receiving_days,
     )
 
 

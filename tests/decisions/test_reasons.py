@@ -79,7 +79,9 @@ def test_the_wait_says_when_it_is_one_day_unknown_or_assumed():
         "Waits about 14 days: 8.61 EUR expected loss; no goods are here;"
         " no inbound line is known, so 14 days are assumed."
     )
-    assert "none is on order, so it is expected as such goods are usually ordered" in sentence(wait_source="fresh lead time")
+    assert "none is on order, so it is expected as such goods are usually ordered" in sentence(
+        wait_source="fresh lead time"
+    )
 
 
 def test_planners_are_named_with_their_reason():

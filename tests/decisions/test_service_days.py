@@ -1,5 +1,6 @@
 """The day on which each line has its goods, against the same nights lived through line by line."""
 
+from dataclasses import replace
 from statistics import NormalDist
 
 import numpy as np
@@ -85,6 +86,15 @@ def test_new_demand_that_ranks_before_a_line_is_served_before_it():
     after = [(service_days(claims([4], per_day=1, share=s), all_wanted(1), come) == 10).mean() for s in (0, 0.5, 1)]
     expected = [1.0, *(NormalDist(10 * s, np.sqrt(2 * 10 * s)).cdf(8) for s in (0.5, 1))]
     assert after == pytest.approx(expected, abs=0.02)
+
+
+def test_while_goods_lie_new_orders_may_take_them_whatever_their_rank():
+    # Nothing new ranks ahead, but of 12 that come a day's new demand (mean 1, variance 2) may leave less than 11.5.
+    come = chances([10, 30], [12, np.inf])
+    asked = replace(claims([11.5], per_day=1), receiving_days=1)
+    after = (service_days(asked, all_wanted(1), come) == 10).mean()
+    assert after == pytest.approx(NormalDist(1, np.sqrt(2)).cdf(0.5), abs=0.02)
+    assert days_of(replace(asked, receiving_days=0), all_wanted(1), come) == [10]
 
 
 @pytest.mark.parametrize("seed", range(8))
