@@ -35,7 +35,7 @@ lint: .venv/ready
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-# Figures beside their goals and peers; an hour in all. QUICK=--quick for a first look. Files without either are parts.
+# Figures beside their goals and peers; two hours in all. QUICK=--quick for a first look. Files without either are parts.
 bench: .venv/ready
 	@for b in $$(grep -lE '(options|measure)\((str|__doc__)' tests/benchmarks/*.py); do echo "== $$b"; $(BIN)/python $$b $(QUICK) || exit 1; done
 

@@ -14,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from models.arrival import InboundForecast, places_in
+from models.arrival import InboundForecast, places_in, units_owed
 from models.part_receipts import PartReceipts
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 
 N_SCENARIOS = 60  # so that halves, quarters and tenths of them are whole
-POOLS_AT_ONCE = 256  # bounds memory
+SLOTS_AT_ONCE = 4096  # bounds memory: x 2 x 60 scenarios x 8 bytes are 4 MB an array
 MOST_CHANCES = 6  # of a pool; what comes after the last but one counts as coming with the very last
 NEVER = np.inf
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -37,13 +37,14 @@ class Chances:
     day : (n_pools, n_chances, n_scenarios), days from today; `NEVER` beyond the days foreseen
     quantity : of the same shape, units; infinite where all that is still wanted will be there
     pegged_day : (n_pegged, n_scenarios), day of goods meant for one line alone
-    pegged_to : order_line_id of each
+    pegged_units, pegged_to : how many, and order_line_id of each
     """
 
     pools: pd.DataFrame
     day: Floats
     quantity: Floats
     pegged_day: Floats
+    pegged_units: Floats
     pegged_to: npt.NDArray[np.object_]
 
 
@@ -65,7 +66,7 @@ def chances_of(forecast: InboundForecast, units_wanted: Floats) -> Chances:
     if len(units_wanted) != len(forecast.pools):
         raise ValueError(f"chances: {len(units_wanted)} figures of units wanted for {len(forecast.pools)} pools")
     lines = forecast.lines
-    owed = (lines["quantity"] - lines["received_quantity"].fillna(0.0)).to_numpy(np.float64)
+    owed = units_owed(lines)
     pool = np.asarray(places_in(forecast.pools, lines))
     is_pegged = lines["for_order_line_id"].notna().to_numpy()
     days = drawn_days(forecast.log_not_come, even_draws(_shared_keys(lines)))
@@ -74,24 +75,52 @@ def chances_of(forecast: InboundForecast, units_wanted: Floats) -> Chances:
     free = free[np.lexsort((pd.factorize(lines["po_line_id"], sort=True)[0][free], pool[free]))]
     shape = (len(units_wanted), MOST_CHANCES, N_SCENARIOS)
     day, quantity = np.full(shape, NEVER), np.zeros(shape)
-    for first in range(0, len(units_wanted), POOLS_AT_ONCE):
-        some = slice(first, first + POOLS_AT_ONCE)
-        of_some = free[slice(*np.searchsorted(pool[free], [first, first + POOLS_AT_ONCE]))]
-        goods = (pool[of_some] - first, days[of_some], owed[of_some], lines["po_line_id"].iloc[of_some], forecast.parts)
-        day[some], quantity[some] = _few(*_drawn(*goods, fresh[some], units_wanted[some]))
-    last_day = forecast.log_not_come.shape[1] - 1
-    day[day > last_day] = NEVER
+    for first, end in _blocks(np.bincount(pool[free], minlength=len(units_wanted))):
+        some = slice(first, end)
+        of_some = free[slice(*np.searchsorted(pool[free], [first, end]))]
+        goods = Goods(pool[of_some] - first, days[of_some], owed[of_some], lines["po_line_id"].iloc[of_some])
+        drawn = _drawn(goods, forecast.parts, fresh[some], units_wanted[some], forecast.log_not_come.shape[1] - 1)
+        day[some], quantity[some] = _few(*drawn)
     n_kept = max(int(np.isfinite(day).any(axis=(0, 2)).sum()), 1)
-    pegged_to = lines["for_order_line_id"].to_numpy(dtype=object)[is_pegged]
-    return Chances(forecast.pools, day[:, :n_kept], quantity[:, :n_kept], days[is_pegged], pegged_to)
+    pegged = (days[is_pegged], owed[is_pegged], lines["for_order_line_id"].to_numpy(dtype=object)[is_pegged])
+    return Chances(forecast.pools, day[:, :n_kept], quantity[:, :n_kept], *pegged)
+
+
+def _blocks(n_lines: Codes) -> list[tuple[int, int]]:
+    """Pools to draw at once: as many as fit if all had as many inbound lines as the one with most."""
+    blocks, first, most = [], 0, 0
+    for pool, n in enumerate(n_lines.tolist()):
+        most = max(most, n + 1)
+        if pool > first and (pool - first + 1) * most > SLOTS_AT_ONCE:
+            blocks.append((first, pool))
+            first, most = pool, n + 1
+    return [*blocks, (first, len(n_lines))] if len(n_lines) else []
+
+
+@dataclass(frozen=True, eq=False)
+class Goods:
+    """Inbound lines of some pools, sorted by pool.
+
+    Parameters
+    ----------
+    pool : place of each line's pool
+    days : of its next goods, (n_lines, n_scenarios)
+    owed : units
+    po_line_id : text
+    """
+
+    pool: Codes
+    days: Floats
+    owed: Floats
+    po_line_id: pd.Series
 
 
 def _drawn(
-    pool: Codes, days: Floats, owed: Floats, ids: pd.Series, parts: PartReceipts, fresh: Floats, units_wanted: Floats
+    goods: Goods, parts: PartReceipts, fresh: Floats, units_wanted: Floats, last_day: int
 ) -> tuple[Floats, Floats]:
     """All chances of some pools, sorted by day; with the last of them comes whatever is wanting."""
-    day, quantity = _by_pool(pool, days, owed, ids, parts, len(units_wanted))
-    missing = np.maximum(units_wanted - np.bincount(pool, owed, minlength=len(units_wanted)), 0.0)
+    day, quantity = _by_pool(goods, parts, len(units_wanted), last_day)
+    missing = np.maximum(units_wanted - np.bincount(goods.pool, goods.owed, minlength=len(units_wanted)), 0.0)
     day = np.concatenate([day, fresh[:, None]], axis=1)
     quantity = np.concatenate([quantity, np.broadcast_to(missing[:, None, None], fresh[:, None].shape)], axis=1)
     order = np.argsort(day, axis=1, kind="stable")
@@ -101,20 +130,20 @@ def _drawn(
     return day, np.where(clears, np.inf, quantity)
 
 
-def _by_pool(
-    pool: Codes, days: Floats, owed: Floats, ids: pd.Series, parts: PartReceipts, n_pools: int
-) -> tuple[Floats, Floats]:
-    """Goods of inbound lines sorted by pool: two slots a line, what comes next and what follows it."""
+def _by_pool(goods: Goods, parts: PartReceipts, n_pools: int, last_day: int) -> tuple[Floats, Floats]:
+    """Two slots for each inbound line, what comes next and what follows it; (n_pools, n_slots, n_scenarios)."""
+    pool, days = goods.pool, goods.days
     n_lines = np.bincount(pool, minlength=n_pools)
     n_slots = 2 * int(n_lines.max(initial=0))
     day = np.full((n_pools, n_slots, N_SCENARIOS), NEVER)
     quantity = np.zeros((n_pools, n_slots, N_SCENARIOS))
     slot = 2 * (np.arange(len(pool)) - (np.cumsum(n_lines) - n_lines)[pool])
-    in_part = even_draws(hashed(ids, "part")) >= parts.whole_share
-    first = owed[:, None] * np.where(in_part, parts.part_share, 1.0)
+    in_part = even_draws(hashed(goods.po_line_id, "part")) >= parts.whole_share
+    first = goods.owed[:, None] * np.where(in_part, parts.part_share, 1.0)
+    later = days + max(np.rint(parts.gap_days), 1.0)
     day[pool, slot], quantity[pool, slot] = days, first
-    day[pool, slot + 1] = np.where(in_part, days + max(np.rint(parts.gap_days), 1.0), NEVER)
-    quantity[pool, slot + 1] = owed[:, None] - first
+    day[pool, slot + 1] = np.where(in_part & (later <= last_day), later, NEVER)
+    quantity[pool, slot + 1] = goods.owed[:, None] - first
     return day, quantity
 
 
@@ -182,7 +211,7 @@ def _shared_keys(lines: pd.DataFrame) -> npt.NDArray[np.uint64]:
     """Lines of a pool that one supplier has not begun to deliver share a key."""
     begun = (lines["received_quantity"].fillna(0) > 0) | lines["supplier_id"].isna()
     alone = begun | lines["for_order_line_id"].notna()
-    names = _pool_names(lines) + " from " + lines["supplier_id"].astype(object).astype(str)
+    names = _pool_names(lines) + "\x1f" + lines["supplier_id"].astype(object).astype(str)
     return hashed(names.mask(alone, lines["po_line_id"].astype(object)), "arrival")
 
 
@@ -191,4 +220,4 @@ def _pool_keys(pools: pd.DataFrame) -> npt.NDArray[np.uint64]:
 
 
 def _pool_names(rows: pd.DataFrame) -> pd.Series:
-    return rows["product_id"].astype(object).astype(str) + " in " + rows["warehouse_id"].astype(object).astype(str)
+    return rows["product_id"].astype(object).astype(str) + "\x1f" + rows["warehouse_id"].astype(object).astype(str)

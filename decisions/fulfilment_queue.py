@@ -19,6 +19,7 @@ from decisions.working_days import WorkCalendar
 
 Floats = npt.NDArray[np.float64]
 
+NO_RECEIPT = "wait (no receipt was ever seen)"
 ASSUMED_WAITS = {"default wait": "wait (no inbound line)", "fresh lead time": "wait (nothing on order)"}
 
 
@@ -130,7 +131,8 @@ def _with_own_wait(lines: pd.DataFrame) -> pd.DataFrame:
 
 def _advice(lines: pd.DataFrame) -> pd.Series:
     """Tell the customer a date that is not the one last told, or that there is none any more; not where it is held."""
-    is_news = lines["promise_on"].isna() | (lines["promise_on"] != lines["latest_promised_on"])
+    is_news = lines["promise_on"].ne(lines["latest_promised_on"])
+    is_news &= lines["promise_on"].notna() | lines["latest_promised_on"].notna()
     tell = is_news & lines["action"].isin(["wait", "ship_part"]) & lines["contact_allowed"].astype(bool)
     return tell.map({True: "tell", False: "none"})
 
@@ -138,9 +140,10 @@ def _advice(lines: pd.DataFrame) -> pd.Series:
 def _assumed(lines: pd.DataFrame, policy: Policy) -> pd.Series:
     """List what was assumed and not measured: what the caller says, the wait, and the orders lost by waiting."""
     loses_orders = (lines["lifetime_value"] > 0) & (policy.cancel_lost_share + policy.late_lost_share > 0)
+    is_assumed = lines["wait_is_assumed"].astype(bool) | lines["wait_source"].isin(ASSUMED_WAITS)
     parts = [
         lines["assumed"].astype("str").fillna(""),
-        lines["wait_source"].map(ASSUMED_WAITS).fillna(""),
+        lines["wait_source"].map(ASSUMED_WAITS).fillna(NO_RECEIPT).where(is_assumed, ""),
         loses_orders.map({True: "orders lost by waiting", False: ""}),
     ]
     joined = parts[0]

@@ -11,7 +11,7 @@ from decisions.fulfilment_queue import RunFacts
 from decisions.inbound_columns import INBOUND_COLUMNS
 from decisions.policy import Policy
 from decisions.waiting_goods import shares_of_inbound, waiting_units
-from models.arrival import InboundForecast, quantile_days
+from models.arrival import InboundForecast, quantile_days, units_owed
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
@@ -44,8 +44,7 @@ def inbound_list(
     disrupted : supplier_id, idle_days, is_disrupted; suppliers not in it are not disrupted
     queue : the queue in its published columns
     """
-    received = forecast.lines["received_quantity"].fillna(0.0)
-    inbound = forecast.lines.assign(open_quantity=forecast.lines["quantity"] - received)
+    inbound = forecast.lines.assign(open_quantity=units_owed(forecast.lines))
     table = inbound.assign(
         **_dates(forecast, policy, today),
         **_chances(forecast, today),

@@ -17,7 +17,9 @@ import pandas as pd
 
 from decisions.chances import Chances
 from decisions.policy import Policy
+from decisions.ranking import is_held
 from decisions.service_days import claims_of, service_days
+from decisions.ship_groups import split_groups
 from decisions.working_days import WorkCalendar
 from models.arrival import places_in
 
@@ -40,7 +42,8 @@ def when_lines_ship(
     """Days from today until each line leaves in full, if it is still wanted then.
 
     Goods that come on a day leave `policy.receiving_days` later, on a working day. In a pool no line has a date before
-    one that ranks before it; the lines of a ship group have the date of the last of them.
+    one that ranks before it, but that lines of a ship group leave with the last of them: lines behind do not wait for
+    that. A group whose lines cannot all leave never does.
 
     Parameters
     ----------
@@ -62,16 +65,17 @@ def when_lines_ship(
     days = _leaves_after(
         ranked, service_days(claims, survival[order], chances), survival.shape[1] - 1, calendar, policy
     )
-    in_order = np.sort(days, axis=1)
+    together = _with_group(ranked, days)
     median, latest = (
-        _monotone(_quantile(in_order, share), pool, ranked["ship_group"]) for share in (0.5, policy.promise_quantile)
+        np.maximum(_monotone(_quantile(days, share), pool), _quantile(together, share))
+        for share in (0.5, policy.promise_quantile)
     )
     told = (ranked["latest_promised_on"] - ranked["cutoff_on"]).dt.days.to_numpy(np.float64)
     found = {
         "ship_days": _finite(median),
         "latest_ship_days": _finite(latest),
-        "latest_chance": (days <= latest[:, None]).mean(axis=1),
-        "told_chance": np.where(np.isnan(told), np.nan, (days <= told[:, None]).mean(axis=1)),
+        "latest_chance": np.where(np.isinf(latest), np.nan, (together <= latest[:, None]).mean(axis=1)),
+        "told_chance": np.where(np.isnan(told), np.nan, (together <= told[:, None]).mean(axis=1)),
     }
     return pd.DataFrame(found, index=lines.index[order]).reindex(lines.index)
 
@@ -88,16 +92,26 @@ def _leaves_after(lines: pd.DataFrame, service: Floats, n_days: int, calendar: W
     return np.where(never, np.inf, after[np.where(never, 0, service).astype(np.int64)])
 
 
-def _quantile(in_order: Floats, share: float) -> Floats:
+def _with_group(lines: pd.DataFrame, days: Floats) -> Floats:
+    """Days on which lines leave with the last of their ship group, in each scenario; alone without one."""
+    group = pd.factorize(lines["ship_group"])[0]
+    last = np.zeros((int(group.max(initial=-1)) + 1, days.shape[1]))
+    np.maximum.at(last, group[group >= 0], days[group >= 0])
+    together = days.copy()
+    together[group >= 0] = last[group[group >= 0]]
+    together[split_groups(lines, is_held(lines))] = np.inf
+    return together
+
+
+def _quantile(days: Floats, share: float) -> Floats:
     """Least day by which at least this share of the scenarios has shipped."""
-    return np.asarray(in_order[:, int(np.ceil(share * in_order.shape[1] - 1e-9)) - 1])
+    place = max(int(np.ceil(share * days.shape[1] - 1e-9)) - 1, 0)
+    return np.asarray(np.partition(days, place, axis=1)[:, place])
 
 
-def _monotone(days: Floats, pool: Codes, ship_group: pd.Series) -> Floats:
-    """No day before that of a line ahead in the pool; lines of a ship group wait for the last of them."""
-    in_pool = pd.Series(days).groupby(pool).cummax()
-    together = in_pool.groupby(ship_group.to_numpy(dtype=object)).transform("max")
-    return np.asarray(together.where(ship_group.notna().to_numpy(), in_pool), dtype=np.float64)
+def _monotone(days: Floats, pool: Codes) -> Floats:
+    """No day before that of a line ahead in the pool."""
+    return np.asarray(pd.Series(days).groupby(pool).cummax(), dtype=np.float64)
 
 
 def _finite(days: Floats) -> Floats:
@@ -113,7 +127,7 @@ def promised(lines: pd.DataFrame, previous: pd.DataFrame | None, model_changed: 
 
     Parameters
     ----------
-    lines : open lines with action, wait_source, expected_latest_on, told_chance, latest_chance,
+    lines : open lines with action, wait_is_assumed, expected_latest_on, told_chance, latest_chance,
         next_inbound_po_line_id, next_inbound_on and pool_rank added
     previous : the last published queue, None if there is none
 
@@ -123,13 +137,15 @@ def promised(lines: pd.DataFrame, previous: pd.DataFrame | None, model_changed: 
     promise_changed_because (null where the date told stays, or none was told)
     """
     told = lines["latest_promised_on"]
-    # A wait that is only assumed is no date for a customer.
-    target = lines["expected_latest_on"].where(lines["wait_source"] != "default wait")
+    # A wait that is only assumed is no date for a customer, nor a reason to take one back.
+    is_assumed = lines["wait_is_assumed"].to_numpy(np.bool_) & (lines["action"] != "ship")
+    target = lines["expected_latest_on"].mask(is_assumed)
     is_near = (target - told).abs().le(pd.Timedelta(days=policy.promise_move_days)) | target.isna()
-    stays = told.notna() & is_near & (lines["told_chance"] >= policy.promise_floor)
+    holds = (is_near & (lines["told_chance"] >= policy.promise_floor)) | is_assumed
+    stays = holds & (told >= lines["cutoff_on"])
     may_ship = lines["action"] != "hold"
     promise_on = told.where(stays, target).where(may_ship)
-    chance = lines["told_chance"].where(stays, lines["latest_chance"]).where(promise_on.notna())
+    chance = lines["told_chance"].where(stays, lines["latest_chance"]).where(promise_on.notna() & ~is_assumed)
     moves = told.notna() & may_ship & (promise_on != told)
     why = pd.Series(None, index=lines.index, dtype="str")
     why[moves] = _why_moved(lines[moves], previous, model_changed, policy)
@@ -154,7 +170,8 @@ def _trigger(now: Any, policy: Policy) -> str:
     if now.told_chance < policy.promise_floor:
         return f"{told}, the date told, has a chance of {now.told_chance:.0%}"
     days = (now.expected_latest_on - now.latest_promised_on) // DAY
-    return f"{told}, the date told, is {abs(days)} days too {'early' if days > 0 else 'late'}"
+    off = f"{abs(days)} day{'' if abs(days) == 1 else 's'}"
+    return f"{told}, the date told, is {off} too {'early' if days > 0 else 'late'}"
 
 
 def _causes(now: Any, then: Any, model_changed: bool) -> list[str]:
@@ -170,7 +187,7 @@ def _causes(now: Any, then: Any, model_changed: bool) -> list[str]:
         was = f", before on {then.next_inbound_on:%Y-%m-%d}" if pd.notna(then.next_inbound_on) else ""
         causes.append(f"{now.next_inbound_po_line_id} is expected on {now.next_inbound_on:%Y-%m-%d}{was}")
     if now.pool_rank != then.pool_rank:
-        causes.append(f"place {now.pool_rank} in its pool, before {then.pool_rank}")
+        causes.append(f"place {now.pool_rank} in its pool, before {int(then.pool_rank)}")
     if now.open_quantity != then.open_quantity:
         causes.append("its quantity changed")
     if model_changed:

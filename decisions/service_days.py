@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -78,24 +78,25 @@ def service_days(claims: Claims, survival: Floats, chances: Chances) -> Floats:
     """Days from today until a line has all it wants if it is still wanted then; (n_lines, n_scenarios).
 
     At each chance the goods go to the lines by pool rank, to each only if all lines before it that are still wanted
-    have theirs. A line before it counts until its customer cancels (drawn from its survival); so does new demand that
-    will rank before it, and all that comes while goods lie for `receiving_days` and nobody keeps them for the ranks:
-    compound Poisson by its mean and variance, twice the mean size of a line for each unit (as of sizes that are
-    exponential), taken as normal. 0 for lines that miss nothing; `NEVER` past the last chance.
+    have theirs; that a small line may pass a large one is not counted on. A line before it counts until its customer
+    cancels (drawn from its survival). So does new demand that will rank before it, and all that comes while goods lie
+    for `receiving_days` and nobody keeps them for the ranks: compound Poisson by its mean and variance, twice the mean
+    size of a line for each unit (as of sizes that are exponential), taken as normal. 0 for lines that miss nothing;
+    `NEVER` past the last chance.
 
     Parameters
     ----------
     survival : chance still wanted u days on, (n_lines, n_days + 1)
     """
     days = np.full((len(claims.pool), N_SCENARIOS), NEVER)
-    pegged = _pegged(claims, chances)
+    claims, pegged, after = _with_pegged(claims, chances)
     more_or_less = ndtri(even_draws(hashed(chances.pools["product_id"].astype(object), "new demand")))
     starts = np.flatnonzero(np.diff(claims.pool, prepend=-1))
     cuts = _cuts(starts, len(claims.pool))
     for begin, end in zip(cuts[:-1], cuts[1:], strict=True):
         part = slice(begin, end)
         days[part] = _served(_only(claims, part), survival[part], chances, pegged[part], more_or_less)
-    return days
+    return np.asarray(np.maximum(days, after))
 
 
 def _served(part: Claims, survival: Floats, chances: Chances, pegged: Floats, more_or_less: Floats) -> Floats:
@@ -106,6 +107,8 @@ def _served(part: Claims, survival: Floats, chances: Chances, pegged: Floats, mo
     days = np.where((part.wants <= QUANTITY_TOLERANCE)[:, None], 0.0, NEVER) * np.ones(N_SCENARIOS)
     wants, share = part.wants[:, None], part.ahead_share[:, None]
     n_receipts = np.zeros((len(pool), N_SCENARIOS))
+    # Running sums of a block are off by some 1e-16 of its total.
+    slack = QUANTITY_TOLERANCE + 1e-12 * part.wants.sum()
     goods, used = np.repeat(part.left[pool][:, None], N_SCENARIOS, axis=1), np.zeros((len(pool), N_SCENARIOS))
     for chance in range(chances.day.shape[1]):
         day = chances.day[pool, chance]
@@ -115,13 +118,15 @@ def _served(part: Claims, survival: Floats, chances: Chances, pegged: Floats, mo
         days = np.where(np.isinf(days) & (pegged <= day), pegged, days)
         open_now = np.isinf(days)
         competes = open_now & (stays < survival[line, at])
-        ahead = _running(np.where(competes, wants, 0.0), first) - np.where(competes, wants, 0.0)
+        competing = np.where(competes, wants, 0.0)
+        ahead = _running(competing, first) - competing
         n_receipts = n_receipts + comes
-        exposed_days = share * at + (1 - share) * part.receiving_days * n_receipts
+        lies = np.minimum(part.receiving_days * n_receipts, at + part.receiving_days)
+        exposed_days = share * (at + part.receiving_days) + (1 - share) * lies
         mean = part.units_per_day[pool][:, None] * exposed_days
         spread = np.sqrt(mean * 2 * part.units_per_line[pool][:, None])
         new = np.maximum(mean + more_or_less[pool] * spread, 0.0)
-        fits = open_now & comes & (used + ahead + new + wants <= goods + QUANTITY_TOLERANCE)
+        fits = open_now & comes & (used + ahead + new + wants <= goods + slack)
         days = np.where(fits, day, days)
         taken = np.where(fits & competes, wants, 0.0)
         used = used + np.add.reduceat(taken, np.unique(first), axis=0)[np.unique(first, return_inverse=True)[1]]
@@ -135,14 +140,25 @@ def _running(values: Floats, first: Codes) -> Floats:
     return np.asarray(total - before)
 
 
-def _pegged(claims: Claims, chances: Chances) -> Floats:
-    """Soonest day of goods meant for the line alone; `NEVER` without."""
-    place = pd.Series(np.arange(len(claims.pool)), index=claims.order_line_id.to_numpy())
-    days = np.full((len(claims.pool), N_SCENARIOS), NEVER)
-    line = place.reindex(chances.pegged_to).to_numpy(dtype=float)
-    known = np.isfinite(line)
-    np.minimum.at(days, line[known].astype(np.int64), chances.pegged_day[known])
-    return days
+def _with_pegged(claims: Claims, chances: Chances) -> tuple[Claims, Floats, Floats]:
+    """Goods meant for one line: what it still wants of its pool, and the days that these serve it or are waited for.
+
+    Where they are all that it wants, the day on which the last of them needed comes (first of the two arrays,
+    (n_lines, n_scenarios), `NEVER` for others); where they are less, the pool gives the rest, and it waits for both.
+    """
+    shape = (len(claims.pool), N_SCENARIOS)
+    wants, covered, after = claims.wants.copy(), np.full(shape, NEVER), np.zeros(shape)
+    line = pd.Index(claims.order_line_id).get_indexer(pd.Index(chances.pegged_to))
+    for place in np.unique(line[line >= 0]).tolist():
+        mine = line == place
+        order = np.argsort(chances.pegged_day[mine], axis=0, kind="stable")
+        day = np.take_along_axis(chances.pegged_day[mine], order, axis=0)
+        so_far = np.cumsum(chances.pegged_units[mine][order], axis=0)
+        if so_far[-1, 0] >= wants[place] - QUANTITY_TOLERANCE:
+            covered[place] = np.where(so_far >= wants[place] - QUANTITY_TOLERANCE, day, NEVER).min(axis=0)
+        elif wants[place] > QUANTITY_TOLERANCE:
+            wants[place], after[place] = wants[place] - so_far[-1, 0], day[-1]
+    return replace(claims, wants=wants), covered, after
 
 
 def _cuts(starts: Codes, n_lines: int) -> list[int]:
@@ -155,20 +171,12 @@ def _cuts(starts: Codes, n_lines: int) -> list[int]:
 
 
 def _only(claims: Claims, part: slice) -> Claims:
-    return Claims(
-        claims.order_line_id.iloc[part],
-        claims.pool[part],
-        claims.wants[part],
-        claims.ahead_share[part],
-        claims.left,
-        claims.units_per_day,
-        claims.units_per_line,
-        claims.receiving_days,
-    )
+    of_lines = {name: getattr(claims, name)[part] for name in ("pool", "wants", "ahead_share")}
+    return replace(claims, order_line_id=claims.order_line_id.iloc[part], **of_lines)
 
 
 def share_ahead(worth: Floats, is_new: npt.NDArray[np.bool_], is_pinned: npt.NDArray[np.bool_]) -> Floats:
-    """Share of lines to come that will rank before each line of the same product.
+    """Share of the lines to come in each line's pool that will rank before it.
 
     Lines to come are taken to lose by waiting, per unit of price, what those lose that wait since a few days.
 

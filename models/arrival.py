@@ -128,6 +128,7 @@ class InboundForecast:
     fresh_not_come : (n_pools, n_days + 1), chance that goods which nobody has ordered yet have not come u days on
     fresh_source : of each pool: fresh lead time, default wait, or never (discontinued)
     parts : what the next goods of an inbound line bring of what it owes
+    is_assumed : no receipt was ever seen
     """
 
     lines: pd.DataFrame
@@ -136,6 +137,7 @@ class InboundForecast:
     fresh_not_come: np.ndarray
     fresh_source: np.ndarray
     parts: PartReceipts = PartReceipts()
+    is_assumed: bool = False
 
 
 def foresee(
@@ -160,6 +162,8 @@ def foresee(
     pools = waiting[[*keys, "supplier_id", "is_discontinued"]].sort_values(keys, kind="stable").drop_duplicates(keys)
     pools = pools.reset_index(drop=True)
     pools["is_short"] = _units_missing(pools, waiting, inbound) > 0
+    for_all = places_in(pools, inbound[inbound["for_order_line_id"].isna()])
+    pools["has_inbound"] = np.isin(np.arange(len(pools)), for_all)
     source = _source_without_inbound(model, pools)
     return InboundForecast(
         inbound,
@@ -168,6 +172,7 @@ def foresee(
         _fresh_not_come(model, pools, source, inbound_dates, today, n_days, default_wait_days),
         source,
         learn_parts(inbound_dates, today),
+        model.kind == "assumed",
     )
 
 
@@ -183,7 +188,7 @@ def next_receipt(forecast: InboundForecast, waiting: pd.DataFrame) -> tuple[np.n
     arrival : (n_lines, n_days + 2), rows sum to 1, column 0 is 0, the last column is later or never
     sources : indexed like `waiting`: next_inbound_po_line_id (earliest median) and next_inbound_days (that median),
         both null without an inbound line; wait_source: inbound, fresh lead time, default wait, or never (discontinued
-        and nothing inbound)
+        and nothing inbound); wait_is_assumed: no receipt stands behind it
     """
     inbound, log_open = forecast.lines, forecast.log_not_come
     pool_of_line, line_of_inbound, pool_of_inbound, n_pools = _match(waiting, inbound)
@@ -206,7 +211,8 @@ def next_receipt(forecast: InboundForecast, waiting: pd.DataFrame) -> tuple[np.n
         "next_inbound_days": np.append(np.where(median < log_open.shape[1], median, np.nan), np.nan),
     }
     known = {name: values[first] for name, values in named.items()}
-    return arrival, pd.DataFrame(known | {"wait_source": source}, index=waiting.index)
+    is_assumed = (source == "default wait") | forecast.is_assumed
+    return arrival, pd.DataFrame(known | {"wait_source": source, "wait_is_assumed": is_assumed}, index=waiting.index)
 
 
 def places_in(pools: pd.DataFrame, rows: pd.DataFrame) -> np.ndarray:
@@ -267,8 +273,15 @@ def _suppliers(rows: pd.DataFrame) -> np.ndarray:
 
 def open_inbound(inbound_dates: pd.DataFrame) -> pd.DataFrame:
     """Latest date of each line that still owes goods, in the order of po_line_id."""
-    owes = inbound_dates["is_latest"] & (inbound_dates["received_quantity"].fillna(0) < inbound_dates["quantity"])
+    # Rounding of fractions leaves nothing owed: less than a billionth of what was ordered.
+    owes = inbound_dates["is_latest"] & (units_owed(inbound_dates) > 1e-9 * inbound_dates["quantity"].to_numpy())
     return inbound_dates[owes].sort_values("po_line_id", kind="stable").reset_index(drop=True)
+
+
+def units_owed(inbound: pd.DataFrame) -> np.ndarray:
+    """What has not been received of each row's line."""
+    received = inbound["received_quantity"].fillna(0.0).to_numpy(dtype=float)
+    return np.asarray(inbound["quantity"].to_numpy(dtype=float) - received)
 
 
 def _match(waiting: pd.DataFrame, inbound: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
@@ -340,9 +353,10 @@ def _units_missing(pools: pd.DataFrame, waiting: pd.DataFrame, inbound: pd.DataF
     wanted = np.bincount(places_in(pools, waiting), waiting["open_quantity"], len(pools))
     here = np.zeros(len(pools))
     here[places_in(pools, waiting)] = waiting["goods_here"]  # alike for all lines of a pool
-    owed = (inbound["quantity"] - inbound["received_quantity"].fillna(0)).to_numpy()
-    place = places_in(pools, inbound)
-    return np.asarray(wanted - here - np.bincount(place[place >= 0], owed[place >= 0], len(pools)))
+    place = np.where(inbound["for_order_line_id"].isna(), places_in(pools, inbound), -1)
+    inbound_units = np.bincount(place[place >= 0], units_owed(inbound)[place >= 0], len(pools))
+    missing = wanted - here - inbound_units
+    return np.where(np.abs(missing) <= 1e-9 * wanted, 0.0, missing)
 
 
 def _fresh_not_come(
@@ -358,5 +372,8 @@ def _fresh_not_come(
     not_come = np.ones((len(pools), n_days + 1))
     fresh = source == "fresh lead time"
     not_come[fresh] = fresh_curves(model.reorder, pools[fresh], inbound_dates, today, n_days)
-    not_come[source == "default wait"] = np.arange(n_days + 1) < max(default_wait_days, 1)
+    # The wait assumed is for where nothing is on order; what is inbound comes before anything else would.
+    not_come[(source == "default wait") & ~pools["has_inbound"].to_numpy()] = np.arange(n_days + 1) < max(
+        default_wait_days, 1
+    )
     return not_come

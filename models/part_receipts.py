@@ -9,6 +9,7 @@ import pandas as pd
 
 from models.inputs import as_numbers
 
+LONGEST_GAP_DAYS = 90
 PSEUDO_RECEIPTS = 1.0  # in whole: with none seen nothing is taken as coming in parts
 
 
@@ -38,7 +39,7 @@ def learn_parts(inbound_dates: pd.DataFrame, today: pd.Timestamp) -> PartReceipt
     inbound_dates : the feature table of that name
     """
     columns = ["po_line_id", "received_on", "part_quantity", "quantity"]
-    came = inbound_dates.loc[inbound_dates["received_on"].notna(), columns]
+    came = inbound_dates.loc[inbound_dates["received_on"] < today, columns]
     came = came.sort_values(["po_line_id", "received_on", "part_quantity"], kind="stable")
     lines = came["po_line_id"]
     brought = as_numbers(came["part_quantity"])
@@ -50,7 +51,8 @@ def learn_parts(inbound_dates: pd.DataFrame, today: pd.Timestamp) -> PartReceipt
         return PartReceipts()
     has_next = (lines == lines.shift(-1)).to_numpy()
     until = came["received_on"].shift(-1).where(has_next, today)
-    waited = (until - came["received_on"]).dt.days.to_numpy()[is_part].sum()
+    # A rest that nobody waits for any longer is not long on its way.
+    waited = (until - came["received_on"]).dt.days.clip(upper=LONGEST_GAP_DAYS).to_numpy()[is_part].sum()
     return PartReceipts(
         whole_share=float((counts.sum() - is_part.sum() + PSEUDO_RECEIPTS) / (counts.sum() + PSEUDO_RECEIPTS)),
         part_share=float(np.mean(brought[is_part] / owed[is_part])),

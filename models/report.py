@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
+
+LONGEST_NAME = 32  # letters of a name in a picture
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,68 @@ def coverage_plot(
     axes.set_yticks(place, names, fontsize="small")
     axes.invert_yaxis()
     axes.set_xlim(min(float(np.nanmin(low, initial=goal)), goal - 0.1) - 0.02, 1.01)
+    return figure
+
+
+def waits_plot(foreseen: np.ndarray, actual: ArrayLike, n_bands: int = 12, n_dots: int = 2000) -> Figure:
+    """Actual waits against the median foreseen, and where half and nine tenths of them were foreseen to be.
+
+    Parameters
+    ----------
+    foreseen : (n_waits, 5), days by which .05, .25, .5, .75 and .95 are foreseen to have ended
+    actual : days, of the same waits
+    n_bands : of equally many waits; bands and the observed 5, 25, 50, 75 and 95 % are of each
+    n_dots : at most so many waits are shown themselves, spread evenly over the rows
+    """
+    foreseen, waited = np.asarray(foreseen, dtype=float), np.asarray(actual, dtype=float)
+    figure, axes = _blank("Foreseen and actual waits for goods", "median foreseen, days", "days")
+    if not len(waited):
+        return figure
+    shown = np.unique(np.linspace(0, len(waited) - 1, n_dots).astype(int))
+    axes.plot(foreseen[shown, 2], waited[shown], ".", color="grey", alpha=0.15, markersize=4)
+    bands = [band for band in np.array_split(np.argsort(foreseen[:, 2], kind="stable"), n_bands) if len(band)]
+    middle, low_90, low_50, high_50, high_90 = (
+        np.array([foreseen[band, place].mean() for band in bands]) for place in (2, 0, 1, 3, 4)
+    )
+    axes.fill_between(middle, low_90, high_90, alpha=0.15, color="tab:blue", label="90 % foreseen")
+    axes.fill_between(middle, low_50, high_50, alpha=0.3, color="tab:blue", label="50 % foreseen")
+    axes.plot(middle, middle, color="tab:blue", linewidth=1)
+    seen = np.array([np.quantile(waited[band], (0.05, 0.25, 0.5, 0.75, 0.95)) for band in bands])
+    axes.vlines(middle, seen[:, 0], seen[:, 4], color="black", linewidth=1, label="90 % actual")
+    axes.vlines(middle, seen[:, 1], seen[:, 3], color="black", linewidth=3, label="50 % actual")
+    axes.plot(middle, seen[:, 2], "o", color="black", markersize=4, label="median actual")
+    axes.set_xlim(0, float(middle.max()) * 1.05 + 1)
+    axes.set_ylim(0, float(max(high_90.max(), seen[:, 4].max())) * 1.05 + 1)
+    axes.legend(fontsize="x-small", loc="upper left")
+    return figure
+
+
+def shares_over_time_plot(shares: Mapping[Any, tuple[float, float, float]], title: str, goal: float = 0.9) -> Figure:
+    """A share by day with its interval, and a line at the goal.
+
+    Parameters
+    ----------
+    shares : share and both ends of its interval, by day
+    """
+    figure, axes = _blank(title, "", "share")
+    axes.axhline(goal, color="grey", linestyle=":")
+    if shares:
+        share, low, high = np.array(list(shares.values())).T
+        axes.vlines(list(shares), low, high, color="tab:blue")
+        axes.plot(list(shares), share, "o")  # no line: nothing is known between
+        axes.set_ylim(min(float(np.nanmin(low)), goal - 0.1) - 0.02, 1.01)
+    axes.tick_params(axis="x", labelrotation=30)
+    return figure
+
+
+def widths_plot(width: pd.Series, n_seen: pd.Series) -> Figure:
+    """Mean days between the ends of the 90 % interval by group, widest on top, with how many outcomes were seen."""
+    figure, axes = _blank("Suppliers hardest to foresee", "width of the 90 % interval, days", "")
+    figure.set_figheight(max(2.5, 1.2 + 0.25 * len(width)))
+    names = [f"{str(name)[:LONGEST_NAME]} ({many:,} came)" for name, many in zip(width.index, n_seen, strict=True)]
+    axes.barh(np.arange(len(width)), width.to_numpy())
+    axes.set_yticks(np.arange(len(width)), names, fontsize="small")
+    axes.invert_yaxis()
     return figure
 
 

@@ -81,6 +81,11 @@ def test_the_rest_of_goods_due_at_the_end_of_the_days_foreseen_is_beyond_them():
     chances = chances_of(replace(forecast, parts=parts, fresh_not_come=np.ones((1, 181))), ONE)
     assert chances.day[0, :, 0].tolist() == [179.0]
     assert chances.quantity[0, :, 0].tolist() == [5.0]
+    # What comes after them takes nothing away from what comes within.
+    many = inbound_lines(6, supplier_id=[f"s{i}" for i in range(6)])
+    forecast = replace(foreseen(many, comes_surely_on_day(*range(171, 177))), parts=replace(parts, gap_days=60))
+    chances = chances_of(forecast, ONE)
+    assert np.isinf(chances.quantity[0]).any(axis=0).all()
 
 
 def test_pools_are_drawn_alike_whatever_number_is_drawn_at_once(monkeypatch):
@@ -93,7 +98,7 @@ def test_pools_are_drawn_alike_whatever_number_is_drawn_at_once(monkeypatch):
         fresh_not_come=0.95 ** np.ones((7, 181)).cumsum(1),
     )
     once = chances_of(forecast, np.full(7, 30.0))
-    monkeypatch.setattr("decisions.chances.POOLS_AT_ONCE", 2)
+    monkeypatch.setattr("decisions.chances.SLOTS_AT_ONCE", 9)
     again = chances_of(forecast, np.full(7, 30.0))
     np.testing.assert_array_equal(once.day, again.day)
     np.testing.assert_array_equal(once.quantity, again.quantity)
@@ -113,6 +118,7 @@ def test_goods_meant_for_one_line_are_not_the_pools():
     assert chances.day[0, 0].min() == 12
     assert chances.pegged_to.tolist() == ["L7"]
     assert (chances.pegged_day == 3).all()
+    assert chances.pegged_units.tolist() == [10.0]
 
 
 def test_of_many_chances_few_are_kept_no_goods_are_lost_and_none_come_sooner():

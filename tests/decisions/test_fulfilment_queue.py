@@ -44,13 +44,15 @@ def ships_with(arrival, allocation, lines):
     return pd.DataFrame(waits | {"latest_chance": 0.9}, index=lines.index)
 
 
-def queue_of(lines, goods=1.0, arrival_days=10, previous=None, run=RUN, wait_source="inbound", hazard=0.02):
+def queue_of(
+    lines, goods=1.0, arrival_days=10, previous=None, run=RUN, wait_source="inbound", hazard=0.02, is_assumed=False
+):
     """Queue of lines that all wait for a receipt that is sure to come, by order_line_id."""
     n_lines, policy = len(lines), Policy()
     arrival = surely_on_day(*[arrival_days] * n_lines) if np.isscalar(arrival_days) else arrival_days
     costs = cost_of_waiting(lines, wanted_at_daily_hazard(*[hazard] * n_lines), arrival, 0.35, policy)
     allocation = give_out(lines.assign(loss_if_waits=costs["loss_if_waits"]), pools(goods), policy)
-    waits = ships_with(arrival, allocation, lines).assign(wait_source=wait_source)
+    waits = ships_with(arrival, allocation, lines).assign(wait_source=wait_source, wait_is_assumed=is_assumed)
     queue = fulfilment_queue(lines, costs, allocation, waits, previous, run, policy)
     assert queue["rank"].tolist() == list(range(1, n_lines + 1))
     return queue.set_index("order_line_id", drop=False)
@@ -116,6 +118,7 @@ def test_what_was_assumed_is_listed():
         "wait (no inbound line); orders lost by waiting",
     ]
     assert queue_of(open_lines(1))["assumed"].isna().all()
+    assert queue_of(open_lines(1), is_assumed=True)["assumed"].tolist() == ["wait (no receipt was ever seen)"]
 
 
 def test_a_part_shipment_says_so():

@@ -50,7 +50,13 @@ def decision(n_lines, lifetime_value=0.0, unit_cost_is_assumed=False, **said):
         "survival": wanted_at_daily_hazard(*[0.02] * n_lines),
         "arrival": surely_on_day(*[10] * n_lines),
         "receipts": pd.DataFrame(
-            {"next_inbound_po_line_id": "PO0", "next_inbound_days": 10.0, "wait_source": "inbound"}, index=lines.index
+            {
+                "next_inbound_po_line_id": "PO0",
+                "next_inbound_days": 10.0,
+                "wait_source": "inbound",
+                "wait_is_assumed": False,
+            },
+            index=lines.index,
         ),
         "inbound": foreseen(inbound_lines(1), comes_surely_on_day(10)),
         "values": pd.DataFrame(

@@ -14,6 +14,7 @@ from tests.decisions.open_lines import NO_DAY, TODAY, open_lines, wanted_at_dail
 
 EVERY_DAY = WorkCalendar()
 POOL = pd.DataFrame({"product_id": ["p"], "warehouse_id": ["w"], "available_now": [0.0]})
+NOTHING_PEGGED = (np.zeros((0, N_SCENARIOS)), np.zeros(0), np.zeros(0, dtype=object))
 CALM = POOL.assign(units_per_day=0.0, units_per_line=1.0)
 
 
@@ -24,8 +25,7 @@ def day(number):
 def come(days, quantity=100.0):
     """One chance of the pool; days by scenario."""
     when = np.broadcast_to(np.asarray(days, dtype=float), (1, 1, N_SCENARIOS))
-    nothing = np.zeros((0, N_SCENARIOS))
-    return Chances(POOL.iloc[:, :2], when, np.full(when.shape, quantity), nothing, np.zeros(0, dtype=object))
+    return Chances(POOL.iloc[:, :2], when, np.full(when.shape, quantity), *NOTHING_PEGGED)
 
 
 def ships(lines, chances, calendar=EVERY_DAY, policy=None):
@@ -76,8 +76,7 @@ def test_dates_follow_the_ranks_and_a_ship_group_its_last_line():
         POOL.iloc[:, :2],
         np.sort(draw.integers(1, 50, (1, 4, N_SCENARIOS)), axis=1).astype(float),
         draw.integers(10, 60, (1, 4, N_SCENARIOS)).astype(float),
-        np.zeros((0, N_SCENARIOS)),
-        np.zeros(0, dtype=object),
+        *NOTHING_PEGGED,
     )
     for name in ("ship_days", "latest_ship_days"):
         dates = ships(lines, several)[name].fillna(np.inf).to_numpy()
@@ -86,7 +85,26 @@ def test_dates_follow_the_ranks_and_a_ship_group_its_last_line():
     grouped = lines.assign(ship_group=[None] * 2 + ["g"] + [None] * 20 + ["g"] + [None] * 6)
     alone, together = ships(lines, several)["ship_days"], ships(grouped, several)["ship_days"]
     assert alone[2] < alone[23]
-    assert together[2] == together[23] == alone[23]
+    assert together[2] == together[23] >= alone[23]
+    assert together.drop([2, 23]).equals(alone.drop([2, 23]))  # lines behind do not wait for the group
+
+
+def test_a_ship_group_leaves_by_a_date_only_if_both_lines_can():
+    # Two pools whose goods come by day 10 with one half each, by chances of their own: together with a quarter.
+    pools = pd.concat([POOL, POOL.assign(product_id="q")], ignore_index=True)
+    when = np.full((2, 1, N_SCENARIOS), 20.0)
+    when[0, 0, : N_SCENARIOS // 2] = 10
+    when[1, 0, N_SCENARIOS // 4 : N_SCENARIOS * 3 // 4] = 10
+    lines = open_lines(2, product_id=["p", "q"], latest_promised_on=day(11), ship_now_quantity=0.0, pool_rank=1)
+    chances = Chances(pools.iloc[:, :2], when, np.full(when.shape, 9.0), *NOTHING_PEGGED)
+    asked = (wanted_at_daily_hazard(0, 0), chances, pools.assign(units_per_day=0.0, units_per_line=1.0), EVERY_DAY)
+    alone = when_lines_ship(lines, *asked, Policy())
+    both = when_lines_ship(lines.assign(ship_group="g"), *asked, Policy())
+    assert alone["told_chance"].tolist() == [0.5, 0.5]
+    assert both["told_chance"].tolist() == [0.25, 0.25]
+    assert both["ship_days"].tolist() == [21, 21]
+    held = when_lines_ship(lines.assign(ship_group="g", credit_hold=[False, True]), *asked, Policy())
+    assert held["ship_days"].isna().all()  # one of them may have no goods
 
 
 def test_row_order_changes_no_date():
@@ -106,7 +124,7 @@ def told(latest_on, told_on, told_chance, action="wait"):
         told_chance=told_chance,
         latest_chance=0.92,
         action=action,
-        wait_source="inbound",
+        wait_is_assumed=False,
         next_inbound_po_line_id="PO1",
         next_inbound_on=day(4),
         pool_rank=2,
@@ -127,7 +145,7 @@ def moved(line, previous=None, model_changed=False):
         (7, 3, 0.6, 7, "2026-01-18, the date told, is 4 days too early"),
         (7, 12, 0.99, 7, "2026-01-27, the date told, is 5 days too late"),
         (7, 6, 0.49, 7, "2026-01-21, the date told, has a chance of 49%"),
-        (7, -1, 0.0, 7, "2026-01-14, the date told, has passed"),
+        (7, -1, 0.6, 7, "2026-01-14, the date told, has passed"),
         (None, 90, 0.6, 90, None),  # the promise quantile lies beyond the horizon
         (None, 90, 0.2, None, "2026-04-15, the date told, has a chance of 20%"),
     ],
@@ -148,8 +166,16 @@ def test_a_first_date_needs_no_cause_and_a_held_line_has_none():
 
 
 def test_a_wait_that_is_only_assumed_gives_no_date():
-    assumed = told(day(7), NO_DAY, np.nan).assign(wait_source="default wait")
-    assert moved(assumed)[["promise_on", "promise_chance", "promise_changed_because"]].isna().all()
+    fresh = told(day(7), NO_DAY, np.nan).assign(wait_is_assumed=True)
+    assert moved(fresh)[["promise_on", "promise_chance", "promise_changed_because"]].isna().all()
+    kept = moved(told(day(14), day(10), 0.0).assign(wait_is_assumed=True))
+    assert kept["promise_on"] == day(10)
+    assert kept[["promise_chance", "promise_changed_because"]].isna().all()
+    passed = moved(told(day(14), day(-1), 0.0).assign(wait_is_assumed=True))
+    assert passed["promise_changed_because"] == "2026-01-14, the date told, has passed"
+    assert pd.isna(passed["promise_on"])
+    here = moved(told(day(0), NO_DAY, np.nan, action="ship").assign(wait_is_assumed=True))
+    assert here["promise_on"] == day(0)
 
 
 def test_a_move_says_what_changed_since_the_last_queue():
@@ -169,6 +195,10 @@ def test_a_move_says_what_changed_since_the_last_queue():
     gone = now.assign(next_inbound_po_line_id=None, next_inbound_on=NO_DAY)
     assert cause(now=gone) == "no inbound line is open any longer"
     assert cause(now=gone, next_inbound_po_line_id=np.nan) == "other lines or the chances of goods changed"
+    # Lines that are not in the last queue make its whole numbers fractions.
+    two = pd.concat([now, now.assign(order_line_id="new")], ignore_index=True)
+    both = promised(two, same.assign(pool_rank=1), False, Policy(promise_move_days=3))["promise_changed_because"]
+    assert both.tolist() == [f"{trigger}; place 2 in its pool, before 1", trigger]
     assert cause(pool_rank=1, open_quantity=3.0) == "place 2 in its pool, before 1; its quantity changed"
     assert cause(model_changed=True) == "the models changed"
     ships_now = told(day(0), day(9), 1.0, action="ship")

@@ -19,9 +19,10 @@ def chances(day, quantity, n_pools=1, pegged=()):
     pools = pd.DataFrame({"product_id": [f"p{k}" for k in range(n_pools)], "warehouse_id": "w"})
     shape = (n_pools, np.shape(day)[-2] if np.ndim(day) > 1 else len(day), N_SCENARIOS)
     day, quantity = (np.broadcast_to(np.asarray(a, float).reshape(_fit(a, shape)), shape) for a in (day, quantity))
-    of_line = np.array([name for name, _ in pegged], dtype=object)
-    pegged_day = np.array([[on] * N_SCENARIOS for _, on in pegged], dtype=float).reshape(-1, N_SCENARIOS)
-    return Chances(pools, day, quantity, pegged_day, of_line)
+    of_line = np.array([name for name, *_ in pegged], dtype=object)
+    pegged_day = np.array([[on] * N_SCENARIOS for _, on, *_ in pegged], dtype=float).reshape(-1, N_SCENARIOS)
+    units = np.array([more[0] if more else 2.0 for _, _, *more in pegged])
+    return Chances(pools, day, quantity, pegged_day, units, of_line)
 
 
 def _fit(values, shape):
@@ -66,6 +67,19 @@ def test_goods_meant_for_a_line_serve_it_and_leave_the_pool_to_others():
     assert days_of(claims([2, 2]), all_wanted(2), come) == [3, 5]
     late = chances([5, 20], [2, np.inf], pegged=[("L0", 7)])
     assert days_of(claims([2, 2]), all_wanted(2), late) == [5, 20]
+
+
+def test_goods_meant_for_a_line_that_are_not_enough_leave_it_the_rest_to_want():
+    come = chances([5, 20], [3, np.inf], pegged=[("L0", 8, 1.0)])
+    assert days_of(claims([4, 2]), all_wanted(2), come) == [8, 20]  # 3 of the pool on day 5 and 1 on day 8
+    twice = chances([20], [np.inf], pegged=[("L0", 9, 1.0), ("L0", 3, 1.0), ("L0", 30, 5.0)])
+    assert days_of(claims([2, 2]), all_wanted(2), twice) == [9, 20]
+
+
+def test_a_sum_of_fractions_that_just_suffices_serves_after_a_pool_of_many_units():
+    wants, pool = [1e7, *[0.1] * 10], [0] + [1] * 10
+    both = chances(np.full((2, 1, N_SCENARIOS), 5.0), np.stack([np.full((1, N_SCENARIOS), q) for q in (1e7, 1.0)]), 2)
+    assert days_of(claims(wants, pool=pool), all_wanted(11), both) == [5] * 11
 
 
 def test_pools_do_not_mix():

@@ -202,7 +202,7 @@ def make_book():
     return simulated_book
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_inbound():
     return inbound_lines
 
@@ -212,6 +212,6 @@ def hazard_of():
     return true_hazard
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def today() -> pd.Timestamp:
     return TODAY

@@ -6,13 +6,18 @@ import pytest
 
 from models import receipt_curves
 from models.arrival import ArrivalModel, fit, foresee, next_receipt, open_curves
-from models.arrival_report import as_told_on, evaluate
+from models.arrival_report import as_told_on
 from models.receipt_curves import learn_curves
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def inbound(make_inbound):
     return make_inbound(2000)
+
+
+@pytest.fixture(scope="module")
+def model(inbound, today):
+    return fit(inbound, today)
 
 
 def _waiting(**columns) -> pd.DataFrame:
@@ -59,9 +64,8 @@ def test_hazards_equal_a_count_by_hand_shrunk_to_all_suppliers():
         assert got == pytest.approx(expected, rel=1e-9)
 
 
-def test_the_predicted_wait_is_the_planted_exponential_delay(inbound, today):
+def test_the_predicted_wait_is_the_planted_exponential_delay(model, inbound, today):
     # Floor of an exponential delay of mean 5 days: P(not later than d days) = 1 - exp(-(d + 1) / 5).
-    model = fit(inbound, today)
     asked = _open(today, [10])
     not_come = np.exp(open_curves(model, asked, today, 60, pd.concat([inbound, asked])))[0]
     for late_days in (0, 2, 5, 10):
@@ -100,10 +104,9 @@ def test_of_few_receipts_suppliers_have_one_curve_each_and_the_model_says_why(ma
     assert ArrivalModel.load(tmp_path).hazard is None
 
 
-def test_a_line_without_a_date_is_judged_by_its_age(inbound, today):
+def test_a_line_without_a_date_is_judged_by_its_age(model, inbound, today):
     asked = _open(today, [10]).assign(expected_on=pd.NaT, ordered_on=today - pd.Timedelta(days=10))
     asked["expected_on"] = asked["expected_on"].astype("datetime64[s]")
-    model = fit(inbound, today)
     got = open_curves(model, asked, today, 60, pd.concat([inbound, asked]))
     # Ordered 10 days ago; goods take 30 days and an exponential delay: P(none by age d) = exp(-(d - 29) / 5).
     assert np.exp(got[0, 15]) == pytest.approx(1, abs=0.05)
@@ -111,17 +114,17 @@ def test_a_line_without_a_date_is_judged_by_its_age(inbound, today):
         assert np.exp(got[0, age - 10]) == pytest.approx(np.exp(-(age - 29) / 5), abs=0.05)
 
 
-def test_an_overdue_line_is_expected_given_that_it_has_not_come(inbound, today):
+def test_an_overdue_line_is_expected_given_that_it_has_not_come(model, inbound, today):
     # An exponential delay forgets: however late already, about 1 - exp(-2 / 5) comes today or tomorrow.
     known = pd.concat([inbound, _open(today, [-6])])
-    arrival, sources = _next(fit(inbound, today), _waiting(supplier_id=["S1"]), known, today, 60, 14)
+    arrival, sources = _next(model, _waiting(supplier_id=["S1"]), known, today, 60, 14)
     assert arrival[0, 1] == pytest.approx(1 - np.exp(-2 / 5), abs=0.08)
     assert arrival[0, 0] == 0
     assert sources["wait_source"].tolist() == ["inbound"]
 
 
-def test_a_line_later_than_any_before_still_has_a_chance_to_come(inbound, today):
-    arrival, _ = _next(fit(inbound, today), _waiting(supplier_id=["S1"]), _open(today, [-300]), today, 180, 14)
+def test_a_line_later_than_any_before_still_has_a_chance_to_come(model, inbound, today):
+    arrival, _ = _next(model, _waiting(supplier_id=["S1"]), _open(today, [-300]), today, 180, 14)
     assert 0 < arrival[0, 1] < 1
     assert arrival.sum() == pytest.approx(1, abs=1e-12)
 
@@ -130,8 +133,8 @@ def _next(model, waiting, known, *asked):
     return next_receipt(foresee(model, waiting, known, *asked), waiting)
 
 
-def test_the_next_receipt_of_a_pool_is_the_first_of_its_inbound_lines(inbound, today):
-    model, waiting = fit(inbound, today), _waiting(supplier_id=["S1"])
+def test_the_next_receipt_of_a_pool_is_the_first_of_its_inbound_lines(model, inbound, today):
+    waiting = _waiting(supplier_id=["S1"])
     both = _open(today, [8, 3]).assign(supplier_id=["S1", "S2"])
     together, *alone = _not_come(model, waiting, both, today)
     np.testing.assert_allclose(together, alone[0] * alone[1], atol=1e-12)
@@ -139,16 +142,18 @@ def test_the_next_receipt_of_a_pool_is_the_first_of_its_inbound_lines(inbound, t
     assert sources["next_inbound_po_line_id"].tolist() == ["P1"]
 
 
-def test_orders_that_one_supplier_has_not_begun_to_deliver_are_one_chance_and_not_two(inbound, today):
-    model, waiting = fit(inbound, today), _waiting(supplier_id=["S1"])
+def test_orders_that_one_supplier_has_not_begun_to_deliver_are_one_chance_and_not_two(model, inbound, today):
+    waiting = _waiting(supplier_id=["S1"])
     both = _open(today, [8, 3]).assign(supplier_id="S1")
     together, *alone = _not_come(model, waiting, both, today)
     np.testing.assert_allclose(together, np.minimum(*alone), atol=1e-12)
 
 
 @pytest.mark.parametrize("given", [{"supplier_id": None}, {"supplier_id": "S1", "received_quantity": 0.5}])
-def test_orders_of_unknown_suppliers_and_orders_that_have_begun_to_come_are_chances_of_their_own(inbound, today, given):
-    model, waiting = fit(inbound, today), _waiting(supplier_id=["S1"])
+def test_orders_of_unknown_suppliers_and_orders_that_have_begun_to_come_are_chances_of_their_own(
+    model, inbound, today, given
+):
+    waiting = _waiting(supplier_id=["S1"])
     together, *alone = _not_come(model, waiting, _open(today, [8, 3]).assign(**given), today)
     np.testing.assert_allclose(together, alone[0] * alone[1], atol=1e-12)
 
@@ -159,8 +164,8 @@ def _not_come(model, waiting, both, today):
     return [1 - np.cumsum(_next(model, waiting, some, today, 30, 14)[0][0, :-1]) for some in kept]
 
 
-def test_inbound_goods_meant_for_a_line_are_that_lines_alone(inbound, today):
-    model, waiting = fit(inbound, today), _waiting(supplier_id=["S1", "S1"])
+def test_inbound_goods_meant_for_a_line_are_that_lines_alone(model, inbound, today):
+    waiting = _waiting(supplier_id=["S1", "S1"])
     pegged = _open(today, [4, 2], for_order_line_id=["L1", "a line that is not waiting"])
     arrival, sources = _next(model, waiting, pegged, today, 60, 14)
     assert sources["wait_source"].tolist() == ["fresh lead time", "inbound"]
@@ -169,18 +174,16 @@ def test_inbound_goods_meant_for_a_line_are_that_lines_alone(inbound, today):
     assert arrival[1, 1:10].sum() > 0.6 > arrival[0, 1:10].sum()
 
 
-def test_without_an_inbound_line_a_fresh_order_takes_the_usual_lead_time(inbound, today):
-    arrival, sources = _next(
-        fit(inbound, today), _waiting(supplier_id=["S1", "nobody"]), _open(today, [])[:0], today, 90, 14
-    )
+def test_without_an_inbound_line_a_fresh_order_takes_the_usual_lead_time(model, inbound, today):
+    arrival, sources = _next(model, _waiting(supplier_id=["S1", "nobody"]), _open(today, [])[:0], today, 90, 14)
     assert sources["wait_source"].tolist() == ["fresh lead time"] * 2
     median = (np.cumsum(arrival, axis=1) >= 0.5).argmax(axis=1)
     assert median.tolist() == pytest.approx([33, 33], abs=2)  # told 30 days, plus a median delay of 5 ln 2
 
 
-def test_goods_not_ordered_yet_come_sooner_where_lines_wait_for_more_than_is_here_and_inbound(inbound, today):
+def test_goods_not_ordered_yet_come_sooner_where_lines_wait_for_more_than_is_here_and_inbound(model, inbound, today):
     # 5 units of "new" are inbound, the first ever ordered; something comes from its supplier nearly every day.
-    model, known = fit(inbound, today), pd.concat([inbound, _open(today, [9], product_id="new")])
+    known = pd.concat([inbound, _open(today, [9], product_id="new")])
     for units, here in ((5.0, 0.0), (8.0, 3.0)):
         covered, short = (
             foresee(model, _waiting(product_id=["new"], open_quantity=[n], goods_here=[here]), known, today, 90, 14)
@@ -197,16 +200,15 @@ def test_without_any_purchase_data_all_comes_on_the_assumed_day(inbound, today):
     assert sources["wait_source"].tolist() == ["default wait"] * 2
 
 
-def test_a_discontinued_product_without_inbound_never_comes_and_with_it_does(inbound, today):
+def test_a_discontinued_product_without_inbound_never_comes_and_with_it_does(model, inbound, today):
     waiting = _waiting(product_id=["K", "gone"], is_discontinued=True)
-    arrival, sources = _next(fit(inbound, today), waiting, _open(today, [3]), today, 30, 14)
+    arrival, sources = _next(model, waiting, _open(today, [3]), today, 30, 14)
     assert sources["wait_source"].tolist() == ["inbound", "never"]
     assert arrival[1, -1] == 1
     assert arrival[0, -1] < 0.1
 
 
-def test_chances_sum_to_one_and_the_order_of_rows_does_not_matter(inbound, today):
-    model = fit(inbound, today)
+def test_chances_sum_to_one_and_the_order_of_rows_does_not_matter(model, inbound, today):
     draw = np.random.default_rng(1)
     waiting = _waiting(product_id=[f"K{i}" for i in draw.integers(0, 25, 200)])
     arrival, sources = _next(model, waiting, inbound, today, 180, 14)
@@ -228,8 +230,7 @@ def test_what_happens_from_today_on_does_not_change_what_is_learned(inbound, tod
     assert (known["first_received_on"].dropna() < past).all()
 
 
-def test_a_saved_model_predicts_the_same(inbound, today, tmp_path):
-    model = fit(inbound, today)
+def test_a_saved_model_predicts_the_same(model, inbound, today, tmp_path):
     for name in ("once", "again"):
         model.save(tmp_path / name)
     shuffled = fit(inbound.sample(frac=1, random_state=3), today)
@@ -243,19 +244,7 @@ def test_a_saved_model_predicts_the_same(inbound, today, tmp_path):
     np.testing.assert_array_equal(before, after)
 
 
-def test_no_waiting_lines_give_no_chances(inbound, today):
-    arrival, sources = _next(fit(inbound, today), _waiting(supplier_id=[]), inbound, today, 30, 14)
+def test_no_waiting_lines_give_no_chances(model, inbound, today):
+    arrival, sources = _next(model, _waiting(supplier_id=[]), inbound, today, 30, 14)
     assert arrival.shape == (0, 32)
     assert len(sources) == 0
-
-
-def test_past_days_confirm_the_intervals_and_beat_the_suppliers_dates(make_inbound, today):
-    report = evaluate(make_inbound(6000, mean_delay_days=8), today)
-    assert report.metrics["coverage_90"] == pytest.approx(report.metrics["coverage_90_expected"], abs=0.04)
-    assert report.metrics["coverage_50"] == pytest.approx(report.metrics["coverage_50_expected"], abs=0.05)
-    assert report.metrics["pinball_saved_share_low"] > 0
-    assert "calibration" in report.figures
-
-
-def test_a_history_of_nothing_is_not_judged(inbound, today):
-    assert "nothing was measured" in evaluate(inbound.iloc[:0], today).notes[0]

@@ -84,6 +84,23 @@ def test_a_look_holds_what_was_told_and_received_before_that_morning(told, after
     pd.testing.assert_frame_equal(got[expected.columns.tolist()], expected, check_dtype=False)
 
 
+@pytest.mark.parametrize("with_a_line_without_a_date", [False, True])
+def test_a_stop_shows_in_the_new_dates_of_the_suppliers_other_lines(told, with_a_line_without_a_date):
+    day = START + pd.Timedelta(days=55)
+    if with_a_line_without_a_date:  # it says nothing, and must not make the others unknown
+        told = told.assign(expected_on=told["expected_on"].where(told["po_line_id"] != "P09"))
+    seen = _seen_by_hand(told, day)
+    supplier = seen["po_line_id"].map(told.drop_duplicates("po_line_id").set_index("po_line_id")["supplier_id"])
+    told_again = seen[(seen["n_slips"] > 0) & (seen["n_came"] == 0) & seen["due_days"].notna()]
+    of_supplier = told_again.groupby(supplier)["due_days"]
+    book = inbound_book(told, TODAY)
+    looks = looks_on(book, np.array([day_number(day)]))
+    inputs = look_inputs(book, looks)
+    assert told_again["due_days"].nunique() > 1
+    np.testing.assert_allclose(inputs["supplier_told_again_days"], supplier.map(of_supplier.mean()))
+    np.testing.assert_allclose(inputs["supplier_told_again_most_days"], supplier.map(of_supplier.max()))
+
+
 def test_the_days_at_risk_are_those_of_a_count_day_by_day():
     draw = np.random.default_rng(1)
     due, last, came = draw.integers(-200, 200, 50), draw.integers(0, 300, 50), draw.random(50) < 0.5

@@ -30,5 +30,13 @@ def test_where_all_came_in_whole_or_nothing_came_nothing_comes_in_parts():
     assert learn_parts(rows(("a", 0, float("nan"))), TODAY) == PartReceipts()
 
 
+def test_what_came_today_is_not_known_yet_and_a_rest_that_never_came_is_not_waited_for_forever():
+    today = pd.Timestamp("2027-01-31")
+    told = rows(("a", 1, 4.0), ("a", 5, 6.0), ("b", 3, 5.0))
+    assert learn_parts(told, today).gap_days == 4 + 90
+    late = pd.concat([told, told.tail(1).assign(received_on=today)])
+    assert learn_parts(late, today) == learn_parts(told, today)
+
+
 def test_goods_beyond_what_was_owed_are_no_part():
     assert learn_parts(rows(("a", 1, 10.0), ("a", 9, 2.0)), TODAY).whole_share == 1

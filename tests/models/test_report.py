@@ -3,6 +3,7 @@ from __future__ import annotations
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
@@ -18,6 +19,9 @@ from models.report import (
     importance_plot,
     orders_by_frequency_plot,
     ratio_plot,
+    shares_over_time_plot,
+    waits_plot,
+    widths_plot,
 )
 
 
@@ -32,6 +36,9 @@ def test_plots_are_figures_that_can_be_saved(tmp_path):
         "curves": curves_plot(np.array([[1.0, 0.9], [1.0, 0.5]]), ["one", "two"], "title"),
         "orders": orders_by_frequency_plot([1, 1, 9], [0.2, 0.4, 6], [0, 1, 5]),
         "coverage": coverage_plot(["1", "wholesale"], [0.9, 0.8], [0.88, 0.7], [0.92, 0.9]),
+        "waits": waits_plot(np.sort(100 * np.random.default_rng(1).random((100, 5))), 100 * numbers),
+        "shares": shares_over_time_plot({pd.Timestamp("2025-01-01"): (0.9, 0.8, 0.95)}, "title"),
+        "widths": widths_plot(pd.Series([9.0, 2.0], ["S1", "a long name" * 9]), pd.Series([3, 1])),
     }
     for name, figure in Report(figures=figures).figures.items():
         assert isinstance(figure, Figure)
@@ -41,8 +48,20 @@ def test_plots_are_figures_that_can_be_saved(tmp_path):
 
 def test_plots_of_nothing_are_drawn_empty():
     titled = (calibration_plot([], [], "title"), gain_plot([], [], "title"), importance_plot([], [], "title"))
-    for figure in (*titled, orders_by_frequency_plot([], [], []), coverage_plot([], [], [], [])):
+    none = pd.Series([], dtype=float)
+    inbound = waits_plot(np.zeros((0, 5)), []), shares_over_time_plot({}, "title"), widths_plot(none, none)
+    for figure in (*titled, *inbound, orders_by_frequency_plot([], [], []), coverage_plot([], [], [], [])):
         assert isinstance(figure, Figure)
+
+
+def test_waits_are_drawn_in_bands_with_what_was_foreseen_and_what_came():
+    foreseen = np.repeat([[1.0, 2.0, 3.0, 4.0, 5.0], [11.0, 12.0, 13.0, 14.0, 15.0]], 5, axis=0)
+    actual = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 11.0, 12.0, 20.0, 21.0, 22.0])
+    (axes,) = waits_plot(foreseen, actual, n_bands=2).axes
+    medians = next(line for line in axes.lines if line.get_label() == "median actual")
+    assert medians.get_xydata().tolist() == [[3.0, 3.0], [13.0, 20.0]]
+    nine_tenths = axes.collections[0].get_paths()[0].vertices
+    assert {tuple(point) for point in nine_tenths} == {(3.0, 1.0), (3.0, 5.0), (13.0, 11.0), (13.0, 15.0)}
 
 
 def test_the_gain_curve_of_a_perfect_order_is_never_below_another():
