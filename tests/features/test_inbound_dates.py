@@ -1,4 +1,4 @@
-from datetime import datetime
+from datetime import date, datetime
 
 import numpy as np
 import pandas as pd
@@ -48,6 +48,18 @@ def facts(tables, tmp_path_factory):
 def inbound(facts):
     with facts.connect() as connection:
         return build(connection, facts, T, "inbound_dates")
+
+
+def test_a_date_ten_years_off_is_none(tables, tmp_path):
+    orders = tables["purchase_orders"]
+    names = orders["po_line_id"].unique()[:2]
+    for name, on in zip(names, (date(9999, 12, 31), date(1, 1, 1)), strict=True):
+        orders = orders.assign(expected_on=orders["expected_on"].mask(orders["po_line_id"] == name, on))
+    facts = Company(tmp_path).facts(tables | {"purchase_orders": orders}, T)
+    with facts.connect() as connection:
+        told = build(connection, facts, T, "inbound_dates").set_index("po_line_id")["expected_on"]
+    assert told[names].isna().all()
+    assert told.drop(names).notna().all()
 
 
 def test_every_day_that_goods_came_stands_once_under_the_date_that_stood_then(inbound, tables):

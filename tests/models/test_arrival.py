@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from models import receipt_curves
-from models.arrival import ArrivalModel, fit, foresee, next_receipt, open_curves
+from models.arrival import ArrivalModel, fit, foresee, next_receipt, open_curves, open_inbound
 from models.arrival_report import as_told_on
 from models.receipt_curves import learn_curves
 
@@ -36,7 +36,8 @@ def _open(today, expected_in_days, **columns) -> pd.DataFrame:
     frame["expected_on"] = frame["expected_on"].astype("datetime64[s]")
     frame["first_received_on"] = pd.Series([pd.NaT] * n_lines, dtype="datetime64[s]")
     frame["received_on"] = frame["first_received_on"]
-    return frame.assign(part_quantity=np.nan, quantity=5.0, received_quantity=0.0, is_latest=True, **columns)
+    nothing_came = {"part_quantity": np.nan, "quantity": 5.0, "received_quantity": 0.0, "is_latest": True}
+    return frame.assign(**nothing_came | columns)
 
 
 def _counted_by_hand(entry, last, received, day):
@@ -190,6 +191,33 @@ def test_goods_not_ordered_yet_come_sooner_where_lines_wait_for_more_than_is_her
             for n in (units, units + 1)
         )
         assert short.fresh_not_come.sum() + 2 < covered.fresh_not_come.sum()
+
+
+def test_goods_meant_for_others_cover_no_line_and_rounding_makes_none_short(model, inbound, today):
+    def fresh(inbound_units, wanted, **columns):
+        goods = _open(today, [9] * len(inbound_units), product_id="new", quantity=inbound_units, **columns)
+        waiting = _waiting(product_id=["new"] * len(wanted), open_quantity=wanted)
+        return foresee(model, waiting, pd.concat([inbound, goods]), today, 90, 14).fresh_not_come
+
+    meant = [[None], ["a line that is not waiting"]]
+    free, pegged = (fresh([5.0], [5.0], for_order_line_id=name) for name in meant)
+    assert pegged.sum() + 2 < free.sum()
+    np.testing.assert_array_equal(fresh([0.6], [0.1, 0.2, 0.3]), fresh([0.6], [0.3, 0.2, 0.1]))
+
+
+def test_a_line_received_in_fractions_that_add_up_owes_nothing(today):
+    lines = _open(today, [3, 3], quantity=[0.9, 0.9], received_quantity=[0.7 + 0.2, 0.8])
+    assert 0.7 + 0.2 < 0.9
+    assert open_inbound(lines)["po_line_id"].tolist() == ["P1"]
+
+
+def test_an_order_that_is_due_stands_for_the_wait_where_no_receipt_was_ever_seen(inbound, today):
+    model, order = fit(inbound.iloc[:0], today), _open(today, [40])
+    forecast = foresee(model, _waiting(supplier_id=["S1"]), order, today, 90, 14)
+    arrival, sources = next_receipt(forecast, _waiting(supplier_id=["S1"]))
+    assert sources[["wait_source", "wait_is_assumed"]].to_numpy().tolist() == [["inbound", True]]
+    assert arrival[0, :30].sum() < 0.2
+    assert (forecast.fresh_not_come == 1).all()  # nothing assumed comes before what is on order
 
 
 def test_without_any_purchase_data_all_comes_on_the_assumed_day(inbound, today):
