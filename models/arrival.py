@@ -161,9 +161,9 @@ def foresee(
     keys = ["product_id", "warehouse_id"]
     pools = waiting[[*keys, "supplier_id", "is_discontinued"]].sort_values(keys, kind="stable").drop_duplicates(keys)
     pools = pools.reset_index(drop=True)
-    pools["is_short"] = _units_missing(pools, waiting, inbound) > 0
     for_all = places_in(pools, inbound[inbound["for_order_line_id"].isna()])
     pools["has_inbound"] = np.isin(np.arange(len(pools)), for_all)
+    pools["is_short"] = _units_missing(pools, waiting, inbound) > 0
     source = _source_without_inbound(model, pools)
     return InboundForecast(
         inbound,
@@ -349,13 +349,17 @@ def _source_without_inbound(model: ArrivalModel, pools: pd.DataFrame) -> np.ndar
 
 
 def _units_missing(pools: pd.DataFrame, waiting: pd.DataFrame, inbound: pd.DataFrame) -> np.ndarray:
-    """Units that lines of each pool wait for beyond what is here and inbound; below 0 where there are more."""
+    """Units that lines of each pool wait for beyond what is here and inbound; below 0 where there are more.
+
+    Where nothing is inbound, what is here covers nobody: a line that is passed over has none of it, and waits for an
+    order that somebody has yet to place.
+    """
     wanted = np.bincount(places_in(pools, waiting), waiting["open_quantity"], len(pools))
     here = np.zeros(len(pools))
     here[places_in(pools, waiting)] = waiting["goods_here"]  # alike for all lines of a pool
     place = np.where(inbound["for_order_line_id"].isna(), places_in(pools, inbound), -1)
     inbound_units = np.bincount(place[place >= 0], units_owed(inbound)[place >= 0], len(pools))
-    missing = wanted - here - inbound_units
+    missing = wanted - np.where(pools["has_inbound"], here, 0.0) - inbound_units
     return np.where(np.abs(missing) <= 1e-9 * wanted, 0.0, missing)
 
 

@@ -193,6 +193,17 @@ def test_goods_not_ordered_yet_come_sooner_where_lines_wait_for_more_than_is_her
         assert short.fresh_not_come.sum() + 2 < covered.fresh_not_come.sum()
 
 
+def test_goods_that_are_here_do_not_make_a_line_that_is_passed_over_wait_for_the_usual_next_order(
+    model, inbound, today
+):
+    nothing = _open(today, [])[:0]
+    here, gone = (
+        foresee(model, _waiting(open_quantity=[2.0], goods_here=[n]), pd.concat([inbound, nothing]), today, 90, 14)
+        for n in (9.0, 0.0)
+    )
+    np.testing.assert_array_equal(here.fresh_not_come, gone.fresh_not_come)
+
+
 def test_goods_meant_for_others_cover_no_line_and_rounding_makes_none_short(model, inbound, today):
     def fresh(inbound_units, wanted, **columns):
         goods = _open(today, [9] * len(inbound_units), product_id="new", quantity=inbound_units, **columns)
