@@ -9,7 +9,7 @@ came as (
 ),
 told as (
     -- A date ten years off is none: ERPs write 9999-12-31 for "not known".
-    select po_line_id, told_on, case when abs(date_diff('day', told_on, expected_on)) <= 3650 then expected_on end
+    select po_line_id, told_on, case when date_diff('day', told_on, expected_on) between -3650 and 3650 then expected_on end
                as expected_on, told_at,
            row_number() over (partition by po_line_id order by told_at, expected_on) = 1 as is_first,
            lag(told_on) over (partition by po_line_id order by told_at desc, expected_on desc) as next_told_on

@@ -153,7 +153,9 @@ def _to_tell(line: pd.Series) -> list[str]:
     why = f" ({line['promise_changed_because']})" if pd.notna(line["promise_changed_because"]) else ""
     if pd.isna(line["promise_on"]):
         return [f"  no date can be told{why}"]
-    return [f"  date to tell {_day(line['promise_on'])}, met with a chance of {line['promise_chance']:.0%}{why}"]
+    known = pd.notna(line["promise_chance"])
+    chance = f"met with a chance of {line['promise_chance']:.0%}" if known else "told before; its chance is not known"
+    return [f"  date to tell {_day(line['promise_on'])}, {chance}{why}"]
 
 
 def _today(queue: pd.DataFrame) -> pd.Timestamp:

@@ -52,7 +52,7 @@ def violations(out: Path, as_of: datetime, currency: str = "EUR") -> list[str]:
         "probabilities": all(
             queue[name].dropna().between(0, 1).all() for name in ("p_cancel_14d", "p_no_order_365d", "promise_chance")
         ),
-        "a date to tell has its chance": (queue["promise_on"].isna() == queue["promise_chance"].isna()).all(),
+        "a date to tell has its chance": (_has_no_chance(queue) == queue["promise_chance"].isna()).all(),
         "given is neither negative nor above the open quantity": queue["ship_now_quantity"]
         .between(0, queue["open_quantity"] + PENNY)
         .all(),
@@ -115,6 +115,12 @@ def _merge(lists):
         if rows[1:]:
             heappush(heads, head(rows[1:]))
     return merged
+
+
+def _has_no_chance(queue: pd.DataFrame) -> pd.Series:
+    """Lines without a date to tell, and those that wait for what is only assumed: a date told before just stays."""
+    is_assumed = queue["assumed"].fillna("").str.contains(r"wait \(no (?:inbound|receipt)")
+    return queue["promise_on"].isna() | (is_assumed & (queue["action"] != "ship"))
 
 
 def _types(queue):

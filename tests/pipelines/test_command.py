@@ -7,6 +7,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -115,6 +116,9 @@ def small_queue(**changed):
             "days_late": pd.array([8, -3, None], dtype="Int64"),
             "expected_on": pd.to_datetime(["2026-03-20", "2026-03-09", "2026-03-23"]),
             "expected_latest_on": pd.to_datetime(["2026-04-02", "2026-03-09", None]),
+            "promise_on": pd.to_datetime(["2026-04-02", "2026-03-12", None]),
+            "promise_chance": [0.92, 1.0, np.nan],
+            "promise_changed_because": ["2026-03-01, the date told, has passed", None, None],
             "waited_days": [1, 9, 9],
             "open_quantity": [1.0, 1.0, 2.5],
             "ship_now_quantity": [0.0, 1.0, 0.5],
@@ -141,10 +145,11 @@ def explained(queue, place):
 def test_explain_says_of_a_line_that_waits_when_it_was_promised_when_it_comes_and_who_gets_the_goods():
     said = explained(small_queue(), 0)
     assert said[0] == "a: wait, rank 1 of 3"
-    assert said[-8:] == [
+    assert said[-9:] == [
         "waited 1 day since the requested day or the order day",
         "promised 2026-03-01, 8 days late",
         "expected 2026-03-20, at the latest (promise quantile) 2026-04-02",
+        "date to tell 2026-04-02, met with a chance of 92% (2026-03-01, the date told, has passed)",
         "gets 0 of 1 unit",
         "pool: rank 3 of 3, 1 unit here; one more unit here would save 1,234.50 EUR",
         "assumed: nothing",
@@ -155,15 +160,17 @@ def test_explain_says_of_a_line_that_waits_when_it_was_promised_when_it_comes_an
 
 def test_explain_says_of_a_line_that_ships_what_else_ships_and_of_an_assumed_wait_that_it_is_no_date():
     ships, partly = explained(small_queue(), 1), explained(small_queue(), 2)
-    assert ships[-6:-3] == [
+    assert ships[-7:-3] == [
         "promised 2026-03-12, 3 days before it",
         "expected 2026-03-09: it ships now",
+        "date to tell 2026-03-12, met with a chance of 100%",
         "gets 1 of 1 unit",
     ]
     assert ships[-1] == "also ships: c: 0.5 units"
-    assert partly[-6:] == [
+    assert partly[-7:] == [
         "no date promised",
         "no date known; 14 days assumed: do not promise it",
+        "no date can be told",
         "gets 0.5 of 2.5 units",
         "pool: rank 2 of 3, 1 unit here; one more unit here would save 1,234.50 EUR",
         "assumed: wait (no inbound line)",
@@ -180,6 +187,10 @@ def test_explain_says_of_a_line_that_ships_what_else_ships_and_of_an_assumed_wai
         ({"expected_latest_on": pd.NaT}, "expected 2026-03-20, at the latest (promise quantile) beyond the horizon"),
         ({"expected_on": pd.NaT}, "no date known: more likely than not nothing comes within the horizon"),
         ({"expected_on": pd.NaT, "action": "hold"}, "no date expected: the line is held"),
+        (
+            {"promise_chance": np.nan, "promise_changed_because": None},
+            "date to tell 2026-04-02, told before; its chance is not known",
+        ),
         ({"open_quantity": 1_234_567.0}, "gets 0 of 1,234,567 units"),
     ],
 )
