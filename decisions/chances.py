@@ -16,6 +16,7 @@ import pandas as pd
 
 from models.arrival import InboundForecast, places_in, units_owed
 from models.part_receipts import PartReceipts
+from models.reorder import pool_names
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
@@ -70,7 +71,10 @@ def chances_of(forecast: InboundForecast, units_wanted: Floats) -> Chances:
     pool = np.asarray(places_in(forecast.pools, lines))
     is_pegged = lines["for_order_line_id"].notna().to_numpy()
     days = drawn_days(forecast.log_not_come, even_draws(_shared_keys(lines)))
-    fresh = drawn_days(np.log(np.maximum(forecast.fresh_not_come, 1e-300)), even_draws(_pool_keys(forecast.pools)))
+    fresh = drawn_days(
+        np.log(np.maximum(forecast.fresh_not_come, 1e-300)),
+        even_draws(hashed(pd.Series(pool_names(forecast.pools)), "not ordered yet")),
+    )
     free = np.flatnonzero((pool >= 0) & ~is_pegged)
     free = free[np.lexsort((pd.factorize(lines["po_line_id"], sort=True)[0][free], pool[free]))]
     shape = (len(units_wanted), MOST_CHANCES, N_SCENARIOS)
@@ -211,13 +215,5 @@ def _shared_keys(lines: pd.DataFrame) -> npt.NDArray[np.uint64]:
     """Lines of a pool that one supplier has not begun to deliver share a key."""
     begun = (lines["received_quantity"].fillna(0) > 0) | lines["supplier_id"].isna()
     alone = begun | lines["for_order_line_id"].notna()
-    names = _pool_names(lines) + "\x1f" + lines["supplier_id"].astype(object).astype(str)
+    names = pd.Series(pool_names(lines), index=lines.index) + "\x1f" + lines["supplier_id"].astype(object).astype(str)
     return hashed(names.mask(alone, lines["po_line_id"].astype(object)), "arrival")
-
-
-def _pool_keys(pools: pd.DataFrame) -> npt.NDArray[np.uint64]:
-    return hashed(_pool_names(pools), "not ordered yet")
-
-
-def _pool_names(rows: pd.DataFrame) -> pd.Series:
-    return rows["product_id"].astype(object).astype(str) + "\x1f" + rows["warehouse_id"].astype(object).astype(str)

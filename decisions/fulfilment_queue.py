@@ -13,7 +13,7 @@ from decisions.pool_programme import QUANTITY_TOLERANCE
 from decisions.promises import promised
 from decisions.queue_columns import in_published_form
 from decisions.queue_history import history
-from decisions.ranking import is_held, is_pinned, rank_lines
+from decisions.ranking import is_held, is_pinned
 from decisions.reasons import Wording, reasons
 from decisions.working_days import WorkCalendar
 
@@ -60,12 +60,12 @@ def fulfilment_queue(
     run: RunFacts,
     policy: Policy,
 ) -> pd.DataFrame:
-    """Rank every open back-ordered line and say what happens to it, in the published columns and rank order.
+    """Say of every open back-ordered line what happens to it, in the published columns and rank order.
 
     Parameters
     ----------
-    lines : open lines with lifetime_value, its _low and _high, p_no_order_365d, override, override_quantity,
-        override_who, override_why and assumed (text, null if nothing was) added
+    lines : open lines with rank, pool_rank, pool_size, lifetime_value, its _low and _high, p_no_order_365d, override,
+        override_quantity, override_who, override_why and assumed (text, null if nothing was) added
     costs : what cost_of_waiting made of them, indexed like lines
     allocation : what give_out made of them
     waits : wait_days, next_inbound_po_line_id, next_inbound_days and wait_source, and what `when_lines_ship` says,
@@ -76,7 +76,7 @@ def fulfilment_queue(
     table = lines.assign(**{name: costs[name] for name in terms}, **{name: waits[name] for name in waits.columns})
     table = _with_goods(table, allocation)
     table = table.assign(action=_action(table), served_price=_served_price(table))
-    table = table.assign(**_dates(table), assumed=_assumed(table, policy), **rank_lines(table))
+    table = table.assign(**_dates(table), assumed=_assumed(table, policy))
     table = table.assign(**promised(table, previous, run.model_changed, policy))
     table = table.assign(
         advice=_advice(table),

@@ -49,7 +49,7 @@ def inbound_list(
         **_dates(forecast, policy, today),
         **_chances(forecast, today),
         **_told(inbound, inbound_dates),
-        **_money_waiting(inbound, queue, _coming(forecast)),
+        **_money_waiting(inbound, queue, forecast.in_turn),
         days_overdue=(today - inbound["expected_on"]).dt.days.clip(lower=0).astype("Int64"),
         **_supplier(inbound, disrupted),
         currency=run.currency,
@@ -131,13 +131,6 @@ def _told(inbound: pd.DataFrame, inbound_dates: pd.DataFrame) -> dict[str, pd.Se
         "first_expected_on": first.reindex(inbound["po_line_id"]).set_axis(inbound.index),
         "n_slips": (n_told - 1).reindex(inbound["po_line_id"]).set_axis(inbound.index),
     }
-
-
-def _coming(forecast: InboundForecast) -> Codes:
-    """Places of the inbound lines in the order of their median arrival; those beyond the horizon by their chance."""
-    log_open = forecast.log_not_come
-    by_id = forecast.lines["po_line_id"].argsort().argsort()
-    return np.lexsort((by_id, log_open[:, -1], quantile_days(log_open, 0.5))).astype(np.int64)
 
 
 def _money_waiting(inbound: pd.DataFrame, queue: pd.DataFrame, coming: Codes) -> dict[str, Floats | Codes]:

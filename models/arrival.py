@@ -9,6 +9,7 @@ not over.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +140,16 @@ class InboundForecast:
     parts: PartReceipts = PartReceipts()
     is_assumed: bool = False
 
+    @cached_property
+    def median_days(self) -> np.ndarray:
+        """Day by which the next of each line comes more likely than not; one day past the last if that is too far."""
+        return quantile_days(self.log_not_come, 0.5)
+
+    @cached_property
+    def in_turn(self) -> np.ndarray:
+        """Places of the lines in the order of their medians; those beyond the horizon by their chance, ties by id."""
+        return np.lexsort((self.lines["po_line_id"].argsort().argsort(), self.log_not_come[:, -1], self.median_days))
+
 
 def foresee(
     model: ArrivalModel,
@@ -198,14 +209,14 @@ def next_receipt(forecast: InboundForecast, waiting: pd.DataFrame) -> tuple[np.n
     np.add.at(pools, pool[line < 0], soonest[line < 0])
     log_wait = pools[pool_of_line]
     np.add.at(log_wait, line[line >= 0], soonest[line >= 0])
-    first = _first_inbound(log_open, pool_of_line, line_of_inbound, pool_of_inbound, n_pools)
+    first = _first_inbound(forecast.in_turn, pool_of_line, line_of_inbound, pool_of_inbound, n_pools)
     of_pool = places_in(forecast.pools, waiting)
     source = np.where(first >= 0, "inbound", forecast.fresh_source[of_pool]) if len(waiting) else np.zeros(0, object)
     not_come = np.exp(log_wait)
     nothing_inbound = first < 0
     not_come[nothing_inbound] = forecast.fresh_not_come[of_pool[nothing_inbound]]
     arrival = np.concatenate([np.zeros((len(waiting), 1)), -np.diff(not_come, axis=1), not_come[:, -1:]], axis=1)
-    median = quantile_days(log_open, 0.5)
+    median = forecast.median_days
     named = {
         "next_inbound_po_line_id": np.append(inbound["po_line_id"].to_numpy(dtype=object), None),
         "next_inbound_days": np.append(np.where(median < log_open.shape[1], median, np.nan), np.nan),
@@ -317,24 +328,22 @@ def _late_together(
 
 
 def _first_inbound(
-    log_open: np.ndarray,
+    in_turn: np.ndarray,
     pool_of_line: np.ndarray,
     line_of_inbound: np.ndarray,
     pool_of_inbound: np.ndarray,
     n_pools: int,
 ) -> np.ndarray:
-    """Place of the inbound line with the earliest median for each waiting line, -1 without one; ties by id."""
-    n_inbound = len(log_open)
-    median = quantile_days(log_open, 0.5)
-    order = np.lexsort((np.arange(n_inbound), log_open[:, -1], median))
+    """Place of the inbound line with the earliest median for each waiting line, -1 without one."""
+    n_inbound = len(in_turn)
     rank = np.empty(n_inbound, dtype=np.int64)
-    rank[order] = np.arange(n_inbound)
+    rank[in_turn] = np.arange(n_inbound)
     best_of_pool = np.full(n_pools, n_inbound)
     shared = line_of_inbound < 0
     np.minimum.at(best_of_pool, pool_of_inbound[shared], rank[shared])
     best = best_of_pool[pool_of_line]
     np.minimum.at(best, line_of_inbound[~shared], rank[~shared])
-    return np.append(order, -1)[best]
+    return np.append(in_turn, -1)[best]
 
 
 def quantile_days(log_open: np.ndarray, share: float) -> np.ndarray:

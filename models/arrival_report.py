@@ -10,7 +10,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from models.arrival import ArrivalModel, fit, open_curves, open_inbound, quantile_days
-from models.judging import finite, ratio_interval, with_interval
+from models.judging import finite, pinball, ratio_interval, with_interval
+from models.reorder_report import fresh_metrics
 from models.report import Report, calibration_plot, shares_over_time_plot, waits_plot, widths_plot
 
 N_LEARNED, N_MORNINGS, MORNING_EVERY_DAYS = 3, 4, 15
@@ -53,12 +54,14 @@ def evaluate(inbound_dates: pd.DataFrame, today: pd.Timestamp, n_days: int = 365
     ours, theirs = rows["pinball"].to_numpy(), rows["pinball_supplier"].to_numpy()
     metrics |= {"pinball_days": float(ours.mean()), "pinball_days_supplier_date": float(theirs.mean())}
     metrics |= with_interval("pinball_saved_share", ratio_interval(theirs - ours, theirs, group, seed))
+    metrics |= fresh_metrics(inbound_dates, today, seed=seed)
     n_mornings = rows["morning"].nunique()
     notes = [
         f"judged on {n_mornings} past mornings by models of {rows['learned_on'].nunique()} days, learning from what was"
         " known then; intervals resample supplier and model",
         "whole days make intervals wider than asked for: compare coverage with coverage_expected",
         "an overdue supplier date counts as tomorrow; a line still open counts as coming today in pinball",
+        "fresh_... is of goods that nobody had ordered yet, in pools that nothing was on order for",
         "met_by_90_date is of 90 % dates that have passed; pictures of waits leave out what is still open",
     ]
     return Report({"n_days": n_days, "n_past_days": n_mornings}, finite(metrics), _figures(rows, seed), notes)
@@ -134,8 +137,8 @@ def _judged_on(
         "median": quantile_days(log_open, 0.5),
         "is_due_90": by_90 < (today - day).days,
         "met_90": came & (outcome <= by_90),
-        "pinball": sum(_pinball(outcome, quantile_days(log_open, q), q) for q in (0.5, 0.9)) / 2,
-        "pinball_supplier": sum(_pinball(outcome, told, q) for q in (0.5, 0.9)) / 2,
+        "pinball": sum(pinball(outcome, quantile_days(log_open, q), q) for q in (0.5, 0.9)) / 2,
+        "pinball_supplier": sum(pinball(outcome, told, q) for q in (0.5, 0.9)) / 2,
     }
     has_come = np.c_[-np.expm1(log_open), np.ones(len(inbound))]
     line = np.arange(len(inbound))
@@ -145,8 +148,3 @@ def _judged_on(
         rows[f"in_{name}"] = came & (low <= outcome) & (outcome <= high)
         rows[f"mass_{name}"] = has_come[line, high] - has_come[line, low - 1]
     return pd.DataFrame(rows)
-
-
-def _pinball(outcome: np.ndarray, predicted: np.ndarray, share: float) -> np.ndarray:
-    gap = outcome - predicted
-    return np.asarray(np.maximum(share * gap, (share - 1) * gap))

@@ -135,6 +135,16 @@ def resampled(figures: Callable[[np.ndarray], Mapping[str, float]], n_rows: int,
     return metrics
 
 
+def pinball(outcome: np.ndarray, predicted: np.ndarray, share: float) -> np.ndarray:
+    """Loss of each predicted quantile (Koenker & Bassett 1978, Econometrica 46: 33-50).
+
+    >>> pinball(np.array([3.0, 3.0]), np.array([1.0, 5.0]), 0.9).round(1).tolist()
+    [1.8, 0.2]
+    """
+    gap = outcome - predicted
+    return np.asarray(np.maximum(share * gap, (share - 1) * gap))
+
+
 def normalised_gini(predicted: np.ndarray, outcome: np.ndarray) -> float:
     """Gini of the outcome ordered by prediction over that of the perfect order: 1 is perfect, 0 is chance.
 

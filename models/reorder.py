@@ -88,7 +88,7 @@ def learn_reorder(lines: pd.DataFrame, today: pd.Timestamp) -> ReorderModel:
     faded = np.exp2(-(today - lines["ordered_on"]).dt.days.to_numpy() / LEAD_HALF_LIFE_DAYS)
     weight = np.rint(64 * faded) / 64  # sums of these are exact: no crumbs, whatever the order of the rows
     levels = tuple(learn_counts(ids, *watched, weight) for ids in _lead_groups(lines))
-    pools = _order_gaps(lines, _pool_names(lines), today)
+    pools = _order_gaps(lines, pool_names(lines), today)
     suppliers = _order_gaps(lines, _names(lines["supplier_id"]), today)
     of_pool = tuple(_count_gaps(pools[name].to_numpy(dtype=object), pools) for name in ("supplier_id", "name"))
     of_supplier = (_count_gaps(suppliers["name"].to_numpy(dtype=object), suppliers),)
@@ -144,13 +144,13 @@ def _asked(
 ) -> dict[str, np.ndarray]:
     """What the curve of each pool hangs on; rows that are alike in all of it have one number in "alike"."""
     lines = inbound_dates.drop_duplicates("po_line_id")
-    names, suppliers = _pool_names(pools), _names(pools["supplier_id"])
+    names, suppliers = pool_names(pools), _names(pools["supplier_id"])
     places = {f"lead_{i}": place for i, place in enumerate(_lead_places(model, pools))}
     places |= {
         "gap_0": model.gaps.levels[0].place(suppliers),
         "gap_1": model.gaps.levels[1].place(names),
         "supplier_gap": model.supplier_gaps.levels[0].place(suppliers),
-        "since": _since_days(lines, _pool_names(lines), names, today),
+        "since": _since_days(lines, pool_names(lines), names, today),
         "supplier_since": _since_days(lines, _names(lines["supplier_id"]), suppliers, today),
         "is_short": pools["is_short"].astype(bool).to_numpy(),
     }
@@ -278,14 +278,15 @@ def _since_days(lines: pd.DataFrame, names: np.ndarray, asked: np.ndarray, today
 def _lead_groups(rows: pd.DataFrame) -> tuple[np.ndarray, ...]:
     """Names of the supplier, the lane, the product and the pool of each row."""
     supplier, product = rows["supplier_id"], rows["product_id"]
-    return _names(supplier), _joined(supplier, rows["warehouse_id"]), _names(product), _pool_names(rows)
+    return _names(supplier), _joined(supplier, rows["warehouse_id"]), _names(product), pool_names(rows)
 
 
 def _lead_places(model: ReorderModel, rows: pd.DataFrame) -> list[np.ndarray]:
     return [counts.place(ids) for counts, ids in zip(model.lead.levels, _lead_groups(rows), strict=True)]
 
 
-def _pool_names(rows: pd.DataFrame) -> np.ndarray:
+def pool_names(rows: pd.DataFrame) -> np.ndarray:
+    """Product and warehouse of each row as one name."""
     return _joined(rows["product_id"], rows["warehouse_id"])
 
 

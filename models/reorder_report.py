@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from models.judging import finite, ratio_interval, with_interval
+from models.arrival import quantile_days
+from models.judging import finite, pinball, ratio_interval, with_interval
 from models.reorder import ReorderModel, fresh_curves, learn_reorder
 
 N_PAST_DAYS = 6
@@ -92,7 +93,7 @@ def judge(
         "pinball_days_as_if_today": _as_if_today(model, pools, n_days),
     }
     rows = pd.DataFrame({
-        name: np.mean([_pinball(outcome, _quantile(curve, share), share) for share in SHARES], axis=0)
+        name: np.mean([pinball(outcome, _quantile(curve, share), share) for share in SHARES], axis=0)
         for name, curve in foreseen.items()
     })  # fmt: skip
     rows["has_come"], rows["p_come"] = outcome <= n_days, 1.0 - foreseen["pinball_days"][:, -1]
@@ -113,11 +114,4 @@ def _as_if_today(model: ReorderModel, pools: pd.DataFrame, n_days: int) -> np.nd
 
 
 def _quantile(not_come: np.ndarray, share: float) -> np.ndarray:
-    """First day by which goods have come with chance `share`; one day past the last if that is too far."""
-    has_come = 1.0 - not_come >= share - 1e-12
-    return np.asarray(np.where(has_come.any(axis=1), has_come.argmax(axis=1), not_come.shape[1]))
-
-
-def _pinball(outcome: np.ndarray, foreseen: np.ndarray, share: float) -> np.ndarray:
-    gap: np.ndarray = outcome - foreseen
-    return np.asarray(np.where(gap > 0, share * gap, (share - 1) * gap))
+    return quantile_days(np.log(np.maximum(not_come, 1e-300)), share)

@@ -19,6 +19,7 @@ from tests.benchmarks.promises_scores import (
     pinball,
     share_with_ties,
 )
+from tests.benchmarks.promises_supply import is_false, stops_found
 
 DAY = pd.Timestamp("2024-08-01")
 FAST = Tuning(leaves=4, history_days=120, rounds=20)
@@ -179,3 +180,26 @@ def test_without_scms_it_says_so_and_asks_the_rest(monkeypatch, capsys, tmp_path
 
 def test_no_day_of_choosing_is_near_a_day_reported():
     assert bench.DEVELOPMENT.days.max() < bench.REPORTED.days.min() - pd.Timedelta(days=365)
+
+
+def test_stops_are_found_by_the_first_flag_within_and_flags_outside_are_false():
+    on = {day: pd.Timestamp("2024-01-01") + pd.Timedelta(days=day) for day in range(60)}
+    stops = pd.DataFrame({"supplier_id": ["s", "s", "t"], "starts_on": [on[5], on[40], on[5]], "ends_on": on[50]})
+    stops.loc[0, "ends_on"] = on[20]
+    flagged = pd.DataFrame({"supplier_id": ["s", "s", "s", "s", "u"], "day": [on[4], on[12], on[19], on[27], on[12]]})
+    days = stops_found(flagged, stops)
+    assert days[0] == 7
+    assert np.isnan(days[1:]).all()
+    # Before the stop, within, within, in the week after it, and of a supplier that never stopped.
+    assert is_false(flagged, stops).tolist() == [True, False, False, False, True]
+    assert is_false(flagged.assign(day=on[28]), stops).all()
+
+
+def test_the_stops_of_a_simulated_company_are_spells_without_a_first_delivery(book):
+    begun = book.receipts.groupby("po_line_id")["received_on"].min()
+    supplier = book.lines.set_index("po_line_id")["supplier_id"].reindex(begun.index).to_numpy()
+    began = pd.DataFrame({"supplier_id": supplier, "day": begun.to_numpy()})
+    each = book.stops.merge(began, on="supplier_id")
+    within = each[(each["starts_on"] < each["day"]) & (each["day"] < each["ends_on"])]
+    assert len(each) > 300
+    assert len(within) == 0

@@ -9,6 +9,7 @@ A look is a line on a day of judging; figures are of all looks. Each line's firs
 dates". By supplier one line of each receipt counts, on its first look, and a supplier with 50 receipts or more is held
 to 90 % by its 95 % binomial interval. Where goods come on the very date told, no whole day holds 90 %: beside each
 share met stands the one with ties counted in part. Intervals are 95 % of resamples of receipts.
+Suppliers flagged as stopped and goods not ordered yet: promises_supply.py.
 
 What was chosen was chosen on SCMS with days of judging from 2011-01 to 2012-06 and on simulated companies of seeds from
 900 on. `--quick` shows a few of those days and one such company, and none of those reported: goals not meant.
@@ -44,6 +45,7 @@ from tests.benchmarks.promises_scores import (
     line_scores,
     share_with_ties,
 )
+from tests.benchmarks.promises_supply import supply
 from tests.figures import Figure, measure
 
 OURS = "ours"
@@ -73,6 +75,8 @@ class Result:
     p_late : by way
     with_ties : of ours, part of each line within the 90 % date
     cpu_seconds : by way
+    inbound_dates : what was known on the last day
+    stops : of the book
     """
 
     name: str
@@ -82,6 +86,8 @@ class Result:
     p_late: Mapping[str, np.ndarray]
     with_ties: np.ndarray
     cpu_seconds: Mapping[str, float]
+    inbound_dates: pd.DataFrame
+    stops: pd.DataFrame | None
 
 
 def simulated_question(seed: int, days: pd.DatetimeIndex = SIMULATED_DAYS) -> Question:
@@ -148,7 +154,8 @@ def judged(question: Question) -> Result:
                 start = time.process_time()
                 said[way].append(ask())
                 seconds[way] += time.process_time() - start
-    return _compared(question, book, pd.concat(rows, ignore_index=True), said, seconds)
+        last = inbound[question.days[-1]]
+    return _compared(question, book, pd.concat(rows, ignore_index=True), said, seconds, last)
 
 
 def _compared(
@@ -157,6 +164,7 @@ def _compared(
     rows: pd.DataFrame,
     said: Mapping[str, list[Foreseen]],
     seconds: Mapping[str, float],
+    inbound_dates: pd.DataFrame,
 ) -> Result:
     wait = wait_days(book, rows).to_numpy()
     came = np.isfinite(wait)
@@ -173,6 +181,8 @@ def _compared(
         {way: p_late[came] for way, (_, p_late) in whole.items()},
         share_with_ties(wait[came], curve[came]),
         seconds,
+        inbound_dates,
+        book.stops,
     )
 
 
@@ -197,6 +207,7 @@ def section(result: Result) -> Iterator[Figure]:
         beside["peer_value"] = float(of[BOOSTER][f"width {name}"].mean())
         wide = of[OURS][f"width {name}"].to_numpy()
         yield Figure(f"{title}: width {name}, days", *draws.mean(wide), better="lower", **beside)
+    yield from supply(title, result.inbound_dates, result.stops, result.rows["day"].min())
 
 
 def _dates_met(result: Result, draws: Resamples) -> Iterator[Figure]:
@@ -227,6 +238,12 @@ def _suppliers(result: Result) -> pd.DataFrame:
     return by_supplier(result.rows[first], met, before)
 
 
+def _scores_by_supplier(result: Result) -> pd.DataFrame:
+    """Means of ours over all looks at each supplier's lines."""
+    named = result.scores[OURS][["pinball", "coverage 50 %", "width 50 %", "coverage 90 %", "width 90 %"]]
+    return named.groupby(result.rows["supplier_id"].to_numpy()).mean()
+
+
 def _late(result: Result) -> Iterator[Figure]:
     """How well lines that will be late are told from the others, of those whose date has not come yet."""
     ahead = result.rows["told_days"].to_numpy() > 0
@@ -249,7 +266,7 @@ def tell(result: Result) -> None:
     table.loc["pinball, overdue"] = {way: scores["pinball"][overdue].mean() for way, scores in result.scores.items()}
     table.loc["CPU s"] = pd.Series(result.cpu_seconds)
     print(table.round(3).to_string(na_rep=""))
-    print(_suppliers(result).round(3).to_string())
+    print(_suppliers(result).join(_scores_by_supplier(result)).round(3).to_string())
 
 
 if __name__ == "__main__":

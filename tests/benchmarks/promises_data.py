@@ -22,11 +22,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from erp.online_retail import Tables, write
 from erp.simulated_tables import tables_of
-from erp.simulator import CompanyShape, simulate
+from erp.simulator import Company, CompanyShape, simulate
 
 SCMS = Path(os.environ.get("SCMS_DELIVERIES", "../shared/data/scms_deliveries"))
 # Median days from sending the order to the scheduled day: orders to vendors, requests to the regional stocks.
@@ -46,12 +47,14 @@ class Book:
     lines : one row per inbound line: `LINE`; is_judged is False where the day of ordering is assumed
     told : one row per date told: po_line_id, told_on, expected_on; the first is told when the line is ordered
     receipts : one row per received quantity: po_line_id, received_on, quantity
+    stops : one row per spell in which a supplier delivered nothing: supplier_id, starts_on, ends_on; None if not known
     """
 
     name: str
     lines: pd.DataFrame
     told: pd.DataFrame
     receipts: pd.DataFrame
+    stops: pd.DataFrame | None = None
 
 
 def known_on(book: Book, day: pd.Timestamp) -> Book:
@@ -147,7 +150,8 @@ def scms(folder: Path = SCMS) -> Book:
 
 def simulated(seed: int, n_days: int = 1000) -> Book:
     """Inbound lines of a simulated company with 20 suppliers, each of whom stops every 220 days or so."""
-    tables = tables_of(simulate(shape(seed, n_days)))
+    lived = simulate(shape(seed, n_days))
+    tables = tables_of(lived)
     dates = tables["purchase_orders"].assign(
         ordered_on=_day(tables["purchase_orders"]["ordered_at"]), told_on=_day(tables["purchase_orders"]["recorded_at"])
     )
@@ -162,7 +166,15 @@ def simulated(seed: int, n_days: int = 1000) -> Book:
     )[list(LINE)]
     told = dates[["po_line_id", "told_on", "expected_on"]].assign(expected_on=pd.to_datetime(dates["expected_on"]))
     came = tables["receipts"].assign(received_on=_day(tables["receipts"]["received_at"]))
-    return Book(f"simulated {seed}", lines, told, came[["po_line_id", "received_on", "quantity"]])
+    return Book(f"simulated {seed}", lines, told, came[["po_line_id", "received_on", "quantity"]], _stops(lived))
+
+
+def _stops(lived: Company) -> pd.DataFrame:
+    supplier, spell = np.nonzero(lived.spells.starts < lived.shape.n_days)
+    begin = pd.Timestamp(lived.shape.start_on)
+    days = {"starts_on": lived.spells.starts, "ends_on": lived.spells.ends}
+    dates = {name: begin + pd.to_timedelta(np.floor(of[supplier, spell]), unit="D") for name, of in days.items()}
+    return pd.DataFrame({"supplier_id": [f"V{k:03}" for k in supplier], **dates})
 
 
 def shape(seed: int, n_days: int) -> CompanyShape:

@@ -168,9 +168,21 @@ def by_supplier(rows: pd.DataFrame, met: np.ndarray, before: np.ndarray) -> pd.D
     return table.sort_values("n", ascending=False, kind="stable")
 
 
+def binomial(n_met: int, n: int) -> tuple[float, float]:
+    """95 % interval of a share (Clopper & Pearson 1934); unknown of none.
+
+    >>> [round(end, 3) for end in binomial(9, 10)]
+    [0.555, 0.997]
+    """
+    if not n:
+        return float("nan"), float("nan")
+    ends = binomtest(n_met, n).proportion_ci(0.95)
+    return ends.low, ends.high
+
+
 def _binomial(n_met: pd.Series, n: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    ends = [binomtest(int(k), int(of)).proportion_ci(0.95) for k, of in zip(n_met, n, strict=True)]
-    return np.array([end.low for end in ends]), np.array([end.high for end in ends])
+    ends = [binomial(int(k), int(of)) for k, of in zip(n_met, n, strict=True)]
+    return np.array(ends).reshape(-1, 2).T
 
 
 def _ends(values: np.ndarray) -> tuple[float, float]:

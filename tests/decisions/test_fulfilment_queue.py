@@ -11,6 +11,7 @@ from decisions.cost_of_waiting import COLUMNS, cost_of_waiting
 from decisions.fulfilment_queue import RunFacts, fulfilment_queue, wait_days
 from decisions.policy import Policy
 from decisions.queue_columns import QUEUE_COLUMNS
+from decisions.ranking import rank_lines
 from tests.decisions.open_lines import NO_DAY, TODAY, open_lines, pools, surely_on_day, wanted_at_daily_hazard
 
 RUN = RunFacts(run_id="r1", as_of=datetime(2026, 1, 15, 5, tzinfo=UTC), currency="EUR")
@@ -52,6 +53,7 @@ def queue_of(
     arrival = surely_on_day(*[arrival_days] * n_lines) if np.isscalar(arrival_days) else arrival_days
     costs = cost_of_waiting(lines, wanted_at_daily_hazard(*[hazard] * n_lines), arrival, 0.35, policy)
     allocation = give_out(lines.assign(loss_if_waits=costs["loss_if_waits"]), pools(goods), policy)
+    lines = lines.join(rank_lines(lines.assign(loss_if_waits=costs["loss_if_waits"])))
     waits = ships_with(arrival, allocation, lines).assign(wait_source=wait_source, wait_is_assumed=is_assumed)
     queue = fulfilment_queue(lines, costs, allocation, waits, previous, run, policy)
     assert queue["rank"].tolist() == list(range(1, n_lines + 1))

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models import cancellation, customer_base, lifetime_value, next_order
+from models import arrival, cancellation, customer_base, lifetime_value, next_order
 from models.account_panel import accounts_of_today
 from models.cancellation import NUMERIC, TEXT
 from models.cancellation_choice import Choice
@@ -205,6 +205,17 @@ def make_book():
 @pytest.fixture(scope="session")
 def make_inbound():
     return inbound_lines
+
+
+@pytest.fixture(scope="session")
+def inbound() -> pd.DataFrame:
+    return inbound_lines(2000)
+
+
+@pytest.fixture(scope="session")
+def model(inbound: pd.DataFrame, today: pd.Timestamp) -> arrival.ArrivalModel:
+    """Learned on `inbound`."""
+    return arrival.fit(inbound, today)
 
 
 @pytest.fixture

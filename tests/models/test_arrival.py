@@ -10,16 +10,6 @@ from models.arrival_report import as_told_on
 from models.receipt_curves import learn_curves
 
 
-@pytest.fixture(scope="module")
-def inbound(make_inbound):
-    return make_inbound(2000)
-
-
-@pytest.fixture(scope="module")
-def model(inbound, today):
-    return fit(inbound, today)
-
-
 def _waiting(**columns) -> pd.DataFrame:
     n_lines = len(next(iter(columns.values())))
     usual = {"order_line_id": [f"L{i}" for i in range(n_lines)], "product_id": "K", "warehouse_id": "W"}

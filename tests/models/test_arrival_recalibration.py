@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from models import arrival_hazard, arrival_recalibration
-from models.arrival import ArrivalModel, fit, open_curves, open_inbound
+from models.arrival import ArrivalModel, open_curves, open_inbound
 from models.arrival_looks import CLOCK_EDGES, InboundBook
 from models.arrival_recalibration import (
     N_BINS,
@@ -143,16 +143,6 @@ def test_changes_rise_with_the_chance_also_of_chances_too_small_for_a_float():
     assert changed[-1] == 0
     np.testing.assert_allclose(changed[:3] - logs[:3], np.log(1 / N_BINS))  # in proportion below the first step
     np.testing.assert_allclose(_squared().changed(logs, np.ones(6, dtype=int)), logs, atol=1e-12)
-
-
-@pytest.fixture(scope="module")
-def inbound(make_inbound):
-    return make_inbound(2000)
-
-
-@pytest.fixture(scope="module")
-def model(inbound, today):
-    return fit(inbound, today)
 
 
 def test_curves_are_changed_by_supplier_and_those_of_a_saved_model_are_the_same(model, inbound, today, tmp_path):
