@@ -1,0 +1,68 @@
+"""Scenarios of later goods as the few chances of the stated programme: when each comes, and what it brings."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from decisions.chances import NEVER, Chances
+
+Floats = npt.NDArray[np.float64]
+
+MOST_PLANNED = 4  # later chances of a pool that lines are planned for; what comes after them counts as coming last
+
+
+@dataclass(frozen=True)
+class LaterGoods:
+    """The first later chance of each pool, the one after it, and so on, over all scenarios.
+
+    Parameters
+    ----------
+    arrival : (n_pools, n_chances, n_days + 2), chance that it comes in day u; the last column is later or never
+    goods : (n_pools, n_chances), units it brings in expectation; infinite where it always brings enough for everyone
+    """
+
+    arrival: Floats
+    goods: Floats
+
+
+def later_goods(chances: Chances, units_wanted: Floats, n_days: int) -> LaterGoods:
+    """Take the k-th chance of every scenario together as chance k of the programme.
+
+    Where the backlog of a scenario is cleared, its later chances come with that one: whoever was planned for them is
+    served then. A scenario in which all that is wanted comes counts with the units wanted; one without a k-th chance
+    with none, and as never.
+
+    Parameters
+    ----------
+    chances : of the pools, `MOST_PLANNED` or more
+    units_wanted : (n_pools,), all that open lines of the pool want
+    n_days : days foreseen
+    """
+    day, quantity = _few(*_cleared(chances.day, chances.quantity))
+    counted = np.where(np.isinf(quantity), units_wanted[:, None, None], quantity).mean(axis=2)
+    goods = np.where(np.isinf(quantity).all(axis=2), np.inf, counted)
+    column = np.where(day <= n_days, day, n_days + 1).astype(np.int64)
+    n_pools, n_chances, n_scenarios = day.shape
+    place = (np.arange(n_pools * n_chances).reshape(n_pools, n_chances, 1) * (n_days + 2) + column).ravel()
+    arrival = np.bincount(place, minlength=n_pools * n_chances * (n_days + 2)) / n_scenarios
+    return LaterGoods(arrival.reshape(n_pools, n_chances, n_days + 2), goods)
+
+
+def _cleared(day: Floats, quantity: Floats) -> tuple[Floats, Floats]:
+    """Chances after that which clears the backlog come with it and bring no less."""
+    clears = np.isinf(quantity) & np.isfinite(day)
+    has_cleared = np.maximum.accumulate(clears, axis=1)
+    on = np.where(clears, day, NEVER).min(axis=1, keepdims=True)
+    return np.where(has_cleared & ~clears, on, day), np.where(has_cleared, np.inf, quantity)
+
+
+def _few(day: Floats, quantity: Floats) -> tuple[Floats, Floats]:
+    """The soonest `MOST_PLANNED`, the last of them with all that follows, on the day the last of it comes."""
+    kept, tail = slice(0, MOST_PLANNED - 1), slice(MOST_PLANNED - 1, None)
+    if day.shape[1] <= MOST_PLANNED:
+        return day, quantity
+    last = np.where(np.isfinite(day[:, tail]), day[:, tail], -1.0).max(axis=1, keepdims=True)
+    last = np.where(last >= 0, last, NEVER)
+    rest = quantity[:, tail].sum(axis=1, keepdims=True)
+    return np.concatenate([day[:, kept], last], axis=1), np.concatenate([quantity[:, kept], rest], axis=1)
