@@ -1,11 +1,12 @@
-"""The best plan of the stated programme: sorted where that is enough, else by the interior point method."""
+"""The best plan of the stated programme: sorted where that is enough, else by an interior point, else by HiGHS."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from decisions.programme import NOW, Programme, bound_at, excess, loss_if_waits, money_lost
+from decisions.programme import NOW, Programme, bound_at, by_pool, excess, loss_if_waits, money_lost
+from decisions.programme_highs import plan_by_highs
 from decisions.programme_interior import plan_by_interior_point
 
 Floats = npt.NDArray[np.float64]
@@ -13,6 +14,7 @@ Flags = npt.NDArray[np.bool_]
 
 UNITS_TOLERANCE = 1e-9
 SERVED_IN_FULL = 1 - 1e-6
+OPEN_GAP = 1e-7  # of the money at stake
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,22 @@ def best_plan(programme: Programme) -> Plan:
         return plan
     of_hard = ~plan.is_sorted[programme.pool]
     part = programme.only(hard)
-    served, price = plan_by_interior_point(part)
+    served, price = _proven(part, *plan_by_interior_point(part))
     price = _with_least_price_of_now(part, served, price)
     plan.served[of_hard], plan.price[hard] = served, price
     plan.value[hard], plan.bound[hard] = money_lost(part, served), bound_at(part, price)
     return plan
+
+
+def _proven(programme: Programme, served: Floats, price: Floats) -> tuple[Floats, Floats]:
+    """Let HiGHS plan the few pools whose gap stayed open, where money and units of the lines differ by many powers."""
+    gap = money_lost(programme, served) - bound_at(programme, price)
+    at_stake = by_pool(programme, np.abs(programme.cost_without))
+    is_open = ~(gap <= OPEN_GAP * np.maximum(at_stake, 1.0))
+    if is_open.any():
+        lines = is_open[programme.pool]
+        served[lines], price[is_open] = plan_by_highs(programme.only(np.flatnonzero(is_open)))
+    return served, price
 
 
 def _with_least_price_of_now(programme: Programme, served: Floats, price: Floats) -> Floats:
@@ -82,7 +95,7 @@ def plan_by_sorting(programme: Programme) -> Plan:
     if n_chances > 1:
         # Of chances that are alike the last: it leaves the sooner goods to others.
         best = n_chances - 1 - programme.cost[:, :0:-1].argmin(axis=1)
-        later = programme.cost[np.arange(n_lines), best] <= programme.cost_without
+        later = programme.cost[np.arange(n_lines), best] < programme.cost_without
         served[np.flatnonzero(later), best[later]] = 1 - served[later, NOW]
     price = free
     np.maximum.at(price[:, NOW], programme.pool, np.where(served[:, NOW] < 1, worth, 0.0))

@@ -180,6 +180,17 @@ def test_quantities_and_values_of_any_size_are_planned():
         np.testing.assert_allclose(best_plan(scaled).value / money, best_plan(programme).value, rtol=1e-7, atol=1e-6)
 
 
+def test_pools_that_the_interior_point_method_leaves_open_are_proven_by_highs(monkeypatch):
+    programme = every_kind(907)
+    expected = best_plan(programme)
+    monkeypatch.setattr("decisions.programme_interior.MOST_STEPS", 2)
+    served, price = plan_by_interior_point(programme)
+    assert (money_lost(programme, served) - bound_at(programme, price)).max() > 1
+    plan = best_plan(programme)
+    np.testing.assert_allclose(plan.value, expected.value, rtol=1e-7, atol=1e-6)
+    np.testing.assert_allclose(plan.bound, plan.value, rtol=1e-7, atol=1e-6)
+
+
 def test_edges_are_planned():
     nobody = Programme(np.zeros(0, np.int64), np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0), np.ones((2, 3)))
     assert best_plan(nobody).value.tolist() == [0, 0]
