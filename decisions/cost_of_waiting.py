@@ -71,48 +71,48 @@ def cost_of_waiting(
     >>> cost[["loss_if_waits", "loss_cancel", "loss_future_orders"]].round(2).to_numpy().tolist()
     [[18.38, 10.5, 7.88]]
     """
-    _check(lines, survival, arrival, joint_cancel_share, policy)
+    check(lines, survival, arrival, joint_cancel_share, policy)
     ties = Ties.of(lines, joint_cancel_share)
-    next_receipt, never = _wait_outcomes(lines, survival, arrival, policy)
+    next_receipt = served_after(lines, survival, arrival, policy)
     carried = future_share(next_receipt.p_lost, ties)
-    at_stake = lines["lifetime_value"].to_numpy(np.float64) * carried
-    handling_cost = policy.cancel_handling_cost * ties.event_share()
-    served_later = _terms(lines, next_receipt, at_stake, handling_cost, policy)
-    not_served = _terms(lines, never, at_stake, handling_cost, policy)
-    best = served_later.where(served_later["loss_if_waits"] <= not_served["loss_if_waits"], not_served)
+    served_later = terms_of(lines, next_receipt, carried, ties, policy)
+    not_served = terms_of(lines, never_served(lines, survival, policy), carried, ties, policy)
+    is_served = served_later.sum(axis=1) <= not_served.sum(axis=1)
+    best = np.where(is_served[:, None], served_later, not_served)
+    found = frame_of(lines, best, np.zeros(len(lines)))
     p_cancel_14d = 1 - survival[:, P_CANCEL_DAYS]
-    return best.assign(p_cancel_14d=p_cancel_14d, p_lost=next_receipt.p_lost, future_share=carried)
+    return found.assign(p_cancel_14d=p_cancel_14d, p_lost=next_receipt.p_lost, future_share=carried)
 
 
-def _terms(
-    lines: pd.DataFrame, outcome: WaitOutcome, at_stake: Floats, handling_cost: Floats, policy: Policy
-) -> pd.DataFrame:
-    """Price one later chance of being served in the four terms."""
-    margin = (lines["line_margin"] * lines["paid_share"] * (1 - policy.won_back_share)).to_numpy(np.float64)
-    cancel = outcome.p_gone * (margin + handling_cost)
-    future = outcome.p_lost * at_stake
-    service = policy.late_penalty_share_per_day * lines["line_value"].to_numpy(np.float64) * outcome.penalty_days
-    later_goods = np.zeros(len(lines))
-    total = cancel + future + service + later_goods
-    return pd.DataFrame(
-        dict(zip(COLUMNS, (total, cancel, future, service, later_goods), strict=True)), index=lines.index
-    )
+def frame_of(lines: pd.DataFrame, terms: Floats, later_goods: Floats) -> pd.DataFrame:
+    """W and its four terms, indexed like lines: the three of `terms_of`, and the price of later goods."""
+    total = terms[:, 0] + terms[:, 1] + terms[:, 2] + later_goods
+    return pd.DataFrame(dict(zip(COLUMNS, (total, *terms.T, later_goods), strict=True)), index=lines.index)
 
 
-def _wait_outcomes(
-    lines: pd.DataFrame, survival: Floats, arrival: Floats, policy: Policy
-) -> tuple[WaitOutcome, WaitOutcome]:
-    """Outcomes of waiting for the next receipt, averaged over the day it comes, and of never being served.
+def terms_of(lines: pd.DataFrame, outcome: WaitOutcome, carried: Floats, ties: Ties, policy: Policy) -> Floats:
+    """Money lost by cancelling, of future orders and by late penalties at one later chance, (n_lines, 3).
 
-    Some thousand lines at a time.
+    Parameters
+    ----------
+    carried : part of its customer's loss that each line bears [f]
     """
+    margin = (lines["line_margin"] * lines["paid_share"] * (1 - policy.won_back_share)).to_numpy(np.float64)
+    cancel = outcome.p_gone * (margin + policy.cancel_handling_cost * ties.event_share())
+    future = outcome.p_lost * lines["lifetime_value"].to_numpy(np.float64) * carried
+    service = policy.late_penalty_share_per_day * lines["line_value"].to_numpy(np.float64) * outcome.penalty_days
+    return np.stack([cancel, future, service], axis=1)
+
+
+def served_after(lines: pd.DataFrame, survival: Floats, arrival: Floats, policy: Policy) -> WaitOutcome:
+    """Outcome of waiting for goods, averaged over the day on which they come; some thousand lines at a time."""
     n_lines = len(lines)
     # G(w + u) - G(w) = share exp(-w / scale) (1 - exp(-u / scale)): the day's part is one vector for all lines.
     lost_by_day = -np.expm1(-np.arange(survival.shape[1]) / policy.late_lost_scale_days)
     waited = lines["waited_days"].to_numpy(np.float64) / policy.late_lost_scale_days
     still_to_lose = policy.late_lost_share * np.exp(-waited)
     days_late = lines["days_late"].to_numpy(np.float64)
-    p_gone, late_lost, until, to_the_end = (np.zeros(n_lines) for _ in range(4))
+    p_gone, late_lost, until = (np.zeros(n_lines) for _ in range(3))
     for start in range(0, n_lines, CHUNK_LINES):
         part = slice(start, start + CHUNK_LINES)
         wanted, comes = survival[part], arrival[part, :-1]
@@ -120,13 +120,19 @@ def _wait_outcomes(
         late_lost[part] = still_to_lose[part] * ((comes * wanted) @ lost_by_day)
         if policy.late_penalty_share_per_day > 0:
             late_days = _penalty_days(wanted, days_late[part])
-            to_the_end[part] = late_days[:, -1]
-            until[part] = np.einsum("ij,ij->i", comes, late_days) + arrival[part, -1] * to_the_end[part]
-    everyone = np.ones(n_lines)
-    return (
-        WaitOutcome(p_gone, policy.cancel_lost_share * p_gone + late_lost, until),
-        WaitOutcome(everyone, policy.cancel_lost_share * everyone, to_the_end),
-    )
+            until[part] = np.einsum("ij,ij->i", comes, late_days) + arrival[part, -1] * late_days[:, -1]
+    return WaitOutcome(p_gone, policy.cancel_lost_share * p_gone + late_lost, until)
+
+
+def never_served(lines: pd.DataFrame, survival: Floats, policy: Policy) -> WaitOutcome:
+    """Outcome of going without goods: as cancelled, and late until the customer gives up."""
+    everyone, to_the_end = np.ones(len(lines)), np.zeros(len(lines))
+    if policy.late_penalty_share_per_day > 0:
+        days_late = lines["days_late"].to_numpy(np.float64)
+        for start in range(0, len(lines), CHUNK_LINES):
+            part = slice(start, start + CHUNK_LINES)
+            to_the_end[part] = _penalty_days(survival[part], days_late[part])[:, -1]
+    return WaitOutcome(everyone, policy.cancel_lost_share * everyone, to_the_end)
 
 
 def _penalty_days(wanted: Floats, days_late: Floats) -> Floats:
@@ -143,8 +149,8 @@ def _penalty_days(wanted: Floats, days_late: Floats) -> Floats:
     return np.cumsum(wanted * is_late, axis=1)
 
 
-def _check(lines: pd.DataFrame, survival: Floats, arrival: Floats, joint_cancel_share: float, policy: Policy) -> None:
-    """Refuse, once and at the door, what would turn into wrong money."""
+def check(lines: pd.DataFrame, survival: Floats, arrival: Floats, joint_cancel_share: float, policy: Policy) -> None:
+    """Refuse, once and at the door, what would turn into wrong money: `ValueError`."""
     wanted = (len(lines), policy.horizon_days + 1), (len(lines), policy.horizon_days + 2)
     if (survival.shape, arrival.shape) != wanted:
         raise ValueError(

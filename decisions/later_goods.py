@@ -8,22 +8,34 @@ import numpy.typing as npt
 from decisions.chances import NEVER, Chances
 
 Floats = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.int64]
 
 MOST_PLANNED = 4  # later chances of a pool that lines are planned for; what comes after them counts as coming last
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LaterGoods:
     """The first later chance of each pool, the one after it, and so on, over all scenarios.
 
     Parameters
     ----------
-    arrival : (n_pools, n_chances, n_days + 2), chance that it comes in day u; the last column is later or never
+    day : (n_pools, n_chances, n_scenarios), days from today on which it comes; `NEVER` beyond those foreseen
     goods : (n_pools, n_chances), units it brings in expectation; infinite where it always brings enough for everyone
+    n_days : days foreseen
     """
 
-    arrival: Floats
+    day: Floats
     goods: Floats
+    n_days: int
+
+    def arrival(self, pools: Codes) -> Floats:
+        """Chance that each chance of these pools comes in day u, (n, n_chances, n_days + 2); the last is never."""
+        day = self.day[pools]
+        column = np.where(day <= self.n_days, day, self.n_days + 1).astype(np.int64)
+        n, n_chances, n_scenarios = day.shape
+        place = np.arange(n * n_chances).reshape(n, n_chances, 1) * (self.n_days + 2) + column
+        counts = np.bincount(place.ravel(), minlength=n * n_chances * (self.n_days + 2))
+        return np.asarray((counts / n_scenarios).reshape(n, n_chances, self.n_days + 2))
 
 
 def later_goods(chances: Chances, units_wanted: Floats, n_days: int) -> LaterGoods:
@@ -31,22 +43,17 @@ def later_goods(chances: Chances, units_wanted: Floats, n_days: int) -> LaterGoo
 
     Where the backlog of a scenario is cleared, its later chances come with that one: whoever was planned for them is
     served then. A scenario in which all that is wanted comes counts with the units wanted; one without a k-th chance
-    with none, and as never.
+    with none, and as never. One plan then stands for all scenarios, as if nobody could change it once it is seen how
+    much came: each morning it is made anew.
 
     Parameters
     ----------
-    chances : of the pools, `MOST_PLANNED` or more
     units_wanted : (n_pools,), all that open lines of the pool want
     n_days : days foreseen
     """
     day, quantity = _few(*_cleared(chances.day, chances.quantity))
     counted = np.where(np.isinf(quantity), units_wanted[:, None, None], quantity).mean(axis=2)
-    goods = np.where(np.isinf(quantity).all(axis=2), np.inf, counted)
-    column = np.where(day <= n_days, day, n_days + 1).astype(np.int64)
-    n_pools, n_chances, n_scenarios = day.shape
-    place = (np.arange(n_pools * n_chances).reshape(n_pools, n_chances, 1) * (n_days + 2) + column).ravel()
-    arrival = np.bincount(place, minlength=n_pools * n_chances * (n_days + 2)) / n_scenarios
-    return LaterGoods(arrival.reshape(n_pools, n_chances, n_days + 2), goods)
+    return LaterGoods(day, np.where(np.isinf(quantity).all(axis=2), np.inf, counted), n_days)
 
 
 def _cleared(day: Floats, quantity: Floats) -> tuple[Floats, Floats]:

@@ -4,21 +4,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from decisions.allocation import Certificate, give_out
-from decisions.chances import chances_of
-from decisions.cost_of_waiting import cost_of_waiting
+from decisions.chances import Chances, chances_of
+from decisions.cost_by_chance import cost_by_chance
 from decisions.fulfilment_queue import RunFacts, fulfilment_queue, wait_days
 from decisions.inbound_list import inbound_list
 from decisions.joined_words import joined_words
+from decisions.later_goods import later_goods
 from decisions.overrides import apply_overrides
 from decisions.policy import Policy
 from decisions.promises import when_lines_ship
-from decisions.ranking import rank_lines
+from decisions.ranking import is_held, rank_lines
+from decisions.waiting_programme import PricedWaits, priced_waits
 from models.arrival import places_in
 from models.champions import Predictions, day_of
 from models.disruption import disrupted
+
+Floats = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.int64]
 
 FEW_WAITED = "cancellation risk (few such lines ever waited so long)"
 
@@ -48,27 +54,47 @@ def decide(
     predictions : in the order of `features["lines"]`
     previous : the last published queue of an earlier morning, None if there is none
     """
-    lines = _priced_lines(features, predictions)
-    costs = cost_of_waiting(lines, predictions.survival, predictions.arrival, predictions.joint_cancel_share, policy)
-    allocation = give_out(lines.assign(loss_if_waits=costs["loss_if_waits"]), features["pools"], policy)
-    lines = lines.join(rank_lines(lines.assign(loss_if_waits=costs["loss_if_waits"])))
-    given = lines.assign(loss_if_waits=costs["loss_if_waits"], ship_now_quantity=allocation.ship_now_quantity)
-    chances = chances_of(predictions.inbound, _still_wanted(given, predictions.inbound.pools))
-    ships = when_lines_ship(given, predictions.survival, chances, features["pools"], run.calendar, policy)
-    waits = predictions.receipts.assign(wait_days=wait_days(predictions.arrival)).join(ships)
-    queue = fulfilment_queue(lines, costs, allocation, waits, previous, run, policy)
+    lines, pools = _valued_lines(features, predictions), features["pools"]
+    pool = places_in(predictions.inbound.pools, lines)
+    goods = pools["available_now"].to_numpy(np.float64)[places_in(pools, predictions.inbound.pools)]
+    chances = chances_of(predictions.inbound, _still_wanted(lines, pool, goods))
+    waits = _waits(lines, predictions, chances, goods, pool, policy)
+    lines = lines.assign(loss_if_waits=waits.costs["loss_if_waits"]).join(waits.planned)
+    allocation = give_out(lines, pools, policy)
+    lines = lines.join(rank_lines(lines)).assign(ship_now_quantity=allocation.ship_now_quantity)
+    ships = when_lines_ship(lines, predictions.survival, chances, pools, run.calendar, policy)
+    receipts = predictions.receipts.assign(wait_days=wait_days(predictions.arrival)).join(ships)
+    queue = fulfilment_queue(lines, waits.costs, allocation, receipts, previous, run, policy)
     told, today = features["inbound_dates"], day_of(features)
     inbound = inbound_list(predictions.inbound, told, disrupted(told, today), queue, run, policy, today)
     return Decision(queue, allocation.pools, allocation.certificate, inbound)
 
 
-def _still_wanted(lines: pd.DataFrame, pools: pd.DataFrame) -> np.ndarray:
-    """Units that the lines of each pool wait for after today's goods are given out."""
-    missing = (lines["open_quantity"] - lines["ship_now_quantity"]).to_numpy(np.float64)
-    return np.bincount(places_in(pools, lines), missing, minlength=len(pools))
+def _waits(
+    lines: pd.DataFrame, predictions: Predictions, chances: Chances, goods: Floats, pool: Codes, policy: Policy
+) -> PricedWaits:
+    """Price every line's wait by the plan of its pool's goods now and later."""
+    survival, arrival = predictions.survival, predictions.arrival
+    units = _units_by_pool(lines["open_quantity"].to_numpy(np.float64), pool, goods)
+    later = later_goods(chances, units, policy.horizon_days)
+    has_own = lines["order_line_id"].isin(predictions.inbound.lines["for_order_line_id"].dropna()).to_numpy(np.bool_)
+    joint = predictions.joint_cancel_share
+    costs = cost_by_chance(lines, survival, arrival, later, pool, has_own, joint, policy)
+    return priced_waits(lines, costs, later, goods, pool, policy.counted_cancel_share)
 
 
-def _priced_lines(features: Mapping[str, pd.DataFrame], predictions: Predictions) -> pd.DataFrame:
+def _still_wanted(lines: pd.DataFrame, pool: Codes, goods: Floats) -> Floats:
+    """Units that the lines of each pool will wait for once the goods here are given out."""
+    wanted = lines["open_quantity"].to_numpy(np.float64)
+    may_have = _units_by_pool(np.where(is_held(lines), 0.0, wanted), pool, goods)
+    return _units_by_pool(wanted, pool, goods) - np.minimum(goods, may_have)
+
+
+def _units_by_pool(units: Floats, pool: Codes, goods: Floats) -> Floats:
+    return np.bincount(pool, units, minlength=len(goods)).astype(np.float64)
+
+
+def _valued_lines(features: Mapping[str, pd.DataFrame], predictions: Predictions) -> pd.DataFrame:
     kept_share = features["kept_share"]["kept_share"].fillna(1.0).clip(0.0, 1.0)
     lines = apply_overrides(features["lines"], features["overrides"]).join(predictions.values)
     return lines.assign(

@@ -51,6 +51,9 @@ class Policy:
     promise_move_days: float = _assumed(7, "days", "a date told moves if the promise quantile is further off", 0)
     promise_floor: float = _assumed(0.5, "probability", "a date told moves if it is met with less", 0, 1)
     receiving_days: int = _assumed(1, "days", "goods received on one day are given out on the next morning", 0, 30)
+    counted_cancel_share: float = _assumed(
+        1, "share of the expected cancellations", "they free later goods for others; 0 keeps goods for lines gone", 0, 1
+    )
     # 1 million cells are some 5 ms: pools that large are rare, and past them greedy with its bound serves.
     exact_pool_cells: int = _assumed(1_000_000, "table cells", "largest pool solved exactly", 0)
 

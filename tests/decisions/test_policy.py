@@ -43,7 +43,7 @@ def test_an_unknown_setting_is_named_with_its_nearest_match():
         ({"horizon_days": True}, "horizon_days = True is no finite number"),
         ({"promise_floor": "0.5"}, "promise_floor = '0.5' is no finite number"),
         ({"late_lost_scale_days": float("nan")}, "late_lost_scale_days = nan is no finite number"),
-        ({"won_back_share": -1, "late_lost_share": 2}, "2 of 14 values cannot be used"),
+        ({"won_back_share": -1, "late_lost_share": 2}, "2 of 15 values cannot be used"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_refused_by_name(table, text):

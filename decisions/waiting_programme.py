@@ -1,0 +1,120 @@
+"""The morning's open lines as the stated programme, and what its prices say of every line."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from decisions.cost_by_chance import ChanceCosts
+from decisions.cost_of_waiting import frame_of
+from decisions.later_goods import LaterGoods
+from decisions.plans import Plan, best_plan
+from decisions.pool_programme import QUANTITY_TOLERANCE
+from decisions.programme import NOW, Programme
+from decisions.ranking import is_held
+from decisions.ship_groups import split_groups
+from decisions.wishes import PINNED, wishes_of
+
+Floats = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+AT_PRICE = 1e-6  # of the price: lines that the plan is indifferent about, up to the solver's tolerance
+
+
+@dataclass(frozen=True, eq=False)
+class PricedWaits:
+    """What passing each line over loses at the programme's prices, and what the plan gives it now.
+
+    Parameters
+    ----------
+    costs : indexed like the lines: loss_if_waits [W] and its four terms, p_cancel_14d, p_lost, future_share
+    planned : indexed like the lines: planned_quantity (units that the plan gives now), is_at_price (one unit less or
+        more for it changes nothing)
+    plan : of the pools' programme
+    """
+
+    costs: pd.DataFrame
+    planned: pd.DataFrame
+    plan: Plan
+
+
+def priced_waits(
+    lines: pd.DataFrame, costs: ChanceCosts, later: LaterGoods, goods: Floats, pool: Codes, cancel_share: float
+) -> PricedWaits:
+    """Plan now and the later chances for all lines, and price every line's wait by what later goods are worth.
+
+    W is the least over the later chances of what the line loses until then and the price of the units it takes then;
+    its terms are those of that chance, the soonest of equals. Pins have their goods before anybody else and what is
+    left of them is planned for like the others. Held lines and those that cannot ship today are planned for later
+    only, excluded ones not at all; every line has its W all the same.
+
+    Parameters
+    ----------
+    lines : open lines, as `give_out` takes them, but for loss_if_waits
+    goods : (n_pools,), units here now
+    pool : row of each line's pool
+    cancel_share : part of the expected cancellations counted on when later goods are planned, 0 to 1; with 0 goods are
+        kept for lines that will have gone (minimum-cost flow, the conservative variant)
+    """
+    order = np.lexsort((pd.factorize(lines["order_line_id"], sort=True)[0], pool))
+    quantity = lines["open_quantity"].to_numpy(np.float64)
+    later_units = quantity[:, None] * (1 - cancel_share * (1 - costs.wanted))
+    pinned = _pinned_units(lines, goods, pool)
+    is_excluded = (lines["override"] == "exclude").fillna(False).to_numpy(np.bool_)
+    part = np.where(is_excluded, 0.0, np.maximum(1 - pinned / quantity, 0.0))
+    rows = order[part[order] > QUANTITY_TOLERANCE]
+    left = np.maximum(goods - np.bincount(pool, pinned, minlength=len(goods)), 0.0)
+    share, total = part[rows, None], costs.total
+    never_now = np.where(_may_ship_now(lines, goods, pool), 0.0, np.inf)
+    programme = Programme(
+        pool[rows],
+        np.concatenate([never_now[rows, None], share * total[rows, :-1]], axis=1),
+        share * np.concatenate([quantity[rows, None], np.maximum(later_units[rows], 0.0)], axis=1),
+        part[rows] * total[rows, -1],
+        np.concatenate([left[:, None], later.goods], axis=1),
+    )
+    plan = best_plan(programme)
+    price = plan.price[:, NOW + 1 :]
+    priced = _at_best_chance(lines, costs, price[pool] * later_units).join(costs.said)
+    return PricedWaits(priced, _planned(lines, priced, pool, plan, rows, part), plan)
+
+
+def _at_best_chance(lines: pd.DataFrame, costs: ChanceCosts, later_goods: Floats) -> pd.DataFrame:
+    """W and its terms at the chance where they are least."""
+    paid = np.concatenate([later_goods, np.zeros((len(lines), 1))], axis=1)
+    best = (costs.total + paid).argmin(axis=1)
+    row = np.arange(len(lines))
+    return frame_of(lines, costs.terms[row, best], paid[row, best])
+
+
+def _planned(
+    lines: pd.DataFrame, priced: pd.DataFrame, pool: Codes, plan: Plan, rows: Codes, part: Floats
+) -> pd.DataFrame:
+    quantity = lines["open_quantity"].to_numpy(np.float64)
+    units = np.zeros(len(lines))
+    units[rows] = plan.served[:, NOW] * part[rows] * quantity[rows]
+    price = plan.price[pool, NOW]
+    gap = np.abs(priced["loss_if_waits"].to_numpy(np.float64) / quantity - price)
+    found = {"planned_quantity": units, "is_at_price": (price > 0) & (gap <= AT_PRICE * price)}
+    return pd.DataFrame(found, index=lines.index)
+
+
+def _pinned_units(lines: pd.DataFrame, goods: Floats, pool: Codes) -> Floats:
+    """Units that pins take of their pools; if goods are too few, all pins of a pool the same share of their wish."""
+    nothing_yet = lines.assign(loss_if_waits=0.0)
+    wishes = wishes_of(nothing_yet, pool, ~is_held(lines) & ~split_groups(lines, is_held(lines)))
+    is_pin = wishes.turn == PINNED
+    asked = np.bincount(wishes.line[is_pin], wishes.claims.quantity[is_pin], minlength=len(lines))
+    of_pool = np.bincount(pool, asked, minlength=len(goods))
+    share = np.divide(goods, of_pool, out=np.ones(len(goods)), where=of_pool > goods)
+    return np.asarray(asked * share[pool])
+
+
+def _may_ship_now(lines: pd.DataFrame, goods: Floats, pool: Codes) -> Flags:
+    """Lines that could leave today: not held, no group that cannot leave, and no whole line too large for its pool."""
+    whole = ~lines["may_split"].to_numpy(np.bool_) | lines["ship_group"].notna().to_numpy(np.bool_)
+    fits = ~whole | (lines["open_quantity"].to_numpy(np.float64) <= goods[pool] + QUANTITY_TOLERANCE)
+    may: Flags = ~is_held(lines) & ~split_groups(lines, is_held(lines)) & fits
+    return may
