@@ -114,7 +114,7 @@ def _differing(
 ) -> WaitOutcome:
     """The first outcome, and by how much more this one loses in the scenarios; no more than never being served."""
     mixed = (
-        np.clip(np.where(has_own, at, known + at - at_first), 0.0, np.maximum(most, known))
+        np.clip(np.where(has_own, at, known + (at - at_first)), 0.0, np.maximum(most, known))
         for known, at, at_first, most in zip(
             _arrays(first), _arrays(drawn), _arrays(drawn_first), _arrays(never), strict=True
         )

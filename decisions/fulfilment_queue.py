@@ -65,7 +65,7 @@ def fulfilment_queue(
     Parameters
     ----------
     lines : open lines with rank, pool_rank, pool_size, lifetime_value, its _low and _high, p_no_order_365d, override,
-        override_quantity, override_who, override_why and assumed (text, null if nothing was) added
+        override_quantity, override_who, override_why, assumed (text, null if nothing was) and `advice_columns` added
     costs : what cost_of_waiting made of them, indexed like lines
     allocation : what give_out made of them
     waits : wait_days, next_inbound_po_line_id, next_inbound_days and wait_source, and what `when_lines_ship` says,
@@ -130,11 +130,14 @@ def _with_own_wait(lines: pd.DataFrame) -> pd.DataFrame:
 
 
 def _advice(lines: pd.DataFrame) -> pd.Series:
-    """Tell the customer a date that is not the one last told, or that there is none any more; not where it is held."""
+    """Use goods that lie elsewhere or, where there are none, tell the customer a date that is not the one last told.
+
+    Or that there is none any more; not where the line is held.
+    """
     is_news = lines["promise_on"].ne(lines["latest_promised_on"])
     is_news &= lines["promise_on"].notna() | lines["latest_promised_on"].notna()
     tell = is_news & lines["action"].isin(["wait", "ship_part"]) & lines["contact_allowed"].astype(bool)
-    return tell.map({True: "tell", False: "none"})
+    return lines["alternative"].fillna(tell.map({True: "tell", False: "none"}))
 
 
 def _assumed(lines: pd.DataFrame, policy: Policy) -> pd.Series:

@@ -10,8 +10,6 @@ from decisions.chances import NEVER, Chances
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 
-MOST_PLANNED = 4  # later chances of a pool that lines are planned for; what comes after them counts as coming last
-
 
 @dataclass(frozen=True, eq=False)
 class LaterGoods:
@@ -51,7 +49,7 @@ def later_goods(chances: Chances, units_wanted: Floats, n_days: int) -> LaterGoo
     units_wanted : (n_pools,), all that open lines of the pool want
     n_days : days foreseen
     """
-    day, quantity = _few(*_cleared(chances.day, chances.quantity))
+    day, quantity = _cleared(chances.day, chances.quantity)
     counted = np.where(np.isinf(quantity), units_wanted[:, None, None], quantity).mean(axis=2)
     return LaterGoods(day, np.where(np.isinf(quantity).all(axis=2), np.inf, counted), n_days)
 
@@ -62,14 +60,3 @@ def _cleared(day: Floats, quantity: Floats) -> tuple[Floats, Floats]:
     has_cleared = np.maximum.accumulate(clears, axis=1)
     on = np.where(clears, day, NEVER).min(axis=1, keepdims=True)
     return np.where(has_cleared & ~clears, on, day), np.where(has_cleared, np.inf, quantity)
-
-
-def _few(day: Floats, quantity: Floats) -> tuple[Floats, Floats]:
-    """The soonest `MOST_PLANNED`, the last of them with all that follows, on the day the last of it comes."""
-    kept, tail = slice(0, MOST_PLANNED - 1), slice(MOST_PLANNED - 1, None)
-    if day.shape[1] <= MOST_PLANNED:
-        return day, quantity
-    last = np.where(np.isfinite(day[:, tail]), day[:, tail], -1.0).max(axis=1, keepdims=True)
-    last = np.where(last >= 0, last, NEVER)
-    rest = quantity[:, tail].sum(axis=1, keepdims=True)
-    return np.concatenate([day[:, kept], last], axis=1), np.concatenate([quantity[:, kept], rest], axis=1)

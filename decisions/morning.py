@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from decisions.allocation import Certificate, give_out
+from decisions.allocation import Allocation, Certificate, give_out
+from decisions.alternatives import Alternatives, Waits, advice_columns, alternatives
 from decisions.chances import Chances, chances_of
 from decisions.cost_by_chance import cost_by_chance
 from decisions.fulfilment_queue import RunFacts, fulfilment_queue, wait_days
@@ -18,7 +19,7 @@ from decisions.overrides import apply_overrides
 from decisions.policy import Policy
 from decisions.promises import when_lines_ship
 from decisions.ranking import is_held, rank_lines
-from decisions.waiting_programme import PricedWaits, priced_waits
+from decisions.waiting_programme import Judgement, PricedWaits, judged, priced_waits
 from models.arrival import places_in
 from models.champions import Predictions, day_of
 from models.disruption import disrupted
@@ -31,11 +32,17 @@ FEW_WAITED = "cancellation risk (few such lines ever waited so long)"
 
 @dataclass(frozen=True)
 class Decision:
-    """The queue in rank order, the pools it gave out, how far that is from the best possible, and the inbound lines."""
+    """The queue in rank order, the pools it gave out, how far that is from the best possible, and the inbound lines.
+
+    `certificate` judges today's choice at the prices W, `judgement` that choice as part of the whole programme, and
+    `elsewhere` (money, counts) the advice to use goods of other pools.
+    """
 
     queue: pd.DataFrame
     pools: pd.DataFrame
     certificate: Certificate
+    judgement: Judgement
+    elsewhere: Mapping[str, float]
     inbound: pd.DataFrame
 
 
@@ -50,7 +57,8 @@ def decide(
 
     Parameters
     ----------
-    features : lines, pools, overrides, kept_share, inbound_dates of `features.feature_tables`; accounts if none waits
+    features : lines, pools, alternative_goods, overrides, kept_share, inbound_dates of `features.feature_tables`;
+        accounts if none waits
     predictions : in the order of `features["lines"]`
     previous : the last published queue of an earlier morning, None if there is none
     """
@@ -62,12 +70,30 @@ def decide(
     lines = lines.assign(loss_if_waits=waits.costs["loss_if_waits"]).join(waits.planned)
     allocation = give_out(lines, pools, policy)
     lines = lines.join(rank_lines(lines)).assign(ship_now_quantity=allocation.ship_now_quantity)
+    elsewhere = _elsewhere(lines, features["alternative_goods"], predictions, waits, allocation, policy)
+    lines = lines.join(advice_columns(lines, elsewhere.advice, run.currency, policy))
     ships = when_lines_ship(lines, predictions.survival, chances, pools, run.calendar, policy)
     receipts = predictions.receipts.assign(wait_days=wait_days(predictions.arrival)).join(ships)
     queue = fulfilment_queue(lines, waits.costs, allocation, receipts, previous, run, policy)
     told, today = features["inbound_dates"], day_of(features)
     inbound = inbound_list(predictions.inbound, told, disrupted(told, today), queue, run, policy, today)
-    return Decision(queue, allocation.pools, allocation.certificate, inbound)
+    judgement = judged(waits, lines, goods)
+    return Decision(queue, allocation.pools, allocation.certificate, judgement, elsewhere.facts, inbound)
+
+
+def _elsewhere(
+    lines: pd.DataFrame,
+    goods: pd.DataFrame,
+    predictions: Predictions,
+    waits: PricedWaits,
+    allocation: Allocation,
+    policy: Policy,
+) -> Alternatives:
+    """What lines that still wait could have of other pools' goods."""
+    carried = waits.costs["future_share"].to_numpy(np.float64)
+    made_of = Waits(predictions.survival, carried, predictions.joint_cancel_share)
+    pools = allocation.pools.assign(protected=0.0)
+    return alternatives(lines, made_of, goods, pools, predictions.inbound, policy)
 
 
 def _waits(

@@ -21,6 +21,7 @@ RELATIVE_GAP = 1e-9
 MOST_STEPS = 40
 LINES_AT_ONCE = 8192  # arrays of some 400 kB stay near the processor
 SHORT_OF_THE_EDGE = 0.995
+LIMIT_WEIGHT = 0.05  # of a limit on the goods beside all lines of its pool together
 FAR = 1e3
 
 
@@ -34,6 +35,8 @@ class _Lines:
     pool : (n_lines,), place among the pools at work
     cost, units : (n_choices, n_lines), scaled
     share, slack : (n_choices, n_lines), share served [x] and what the choice costs beyond the line's best [z]
+    weight : (n_lines,), part of its pool that a line is. Share x slack goes to 0 in proportion to it, so that two
+        halves of a line move like the line: splitting it changes no price, where prices are not unique either
     """
 
     row: Codes
@@ -42,6 +45,7 @@ class _Lines:
     units: Floats
     share: Floats
     slack: Floats
+    weight: Floats
 
 
 @dataclass
@@ -108,7 +112,7 @@ def _solved(programme: Programme, relative_gap: float) -> tuple[Floats, Floats]:
     money, per_unit = _scales(programme, rows)
     lines, pools = _start(programme, rows, money, per_unit)
     for _ in range(MOST_STEPS):
-        is_done = _gap(lines, pools) <= relative_gap * np.bincount(lines.pool)
+        is_done = _gap(lines, pools) <= relative_gap
         _keep(lines, pools, is_done, served, price)
         lines, pools = _without(lines, pools, is_done)
         if not len(pools.row):
@@ -130,12 +134,11 @@ def _choices(programme: Programme) -> tuple[Floats, Floats]:
 
 
 def _scales(programme: Programme, rows: Codes) -> tuple[Floats, Floats]:
-    """Money and units of a middling line of each pool."""
+    """Money at stake and units wanted in each pool."""
     cost, units = _choices(programme)
     starts = np.searchsorted(programme.pool, rows)
-    n_lines = np.bincount(programme.pool)[rows]
-    money = np.add.reduceat(cost.max(axis=0), starts) / n_lines
-    per_unit = np.add.reduceat(units.max(axis=0), starts) / n_lines
+    money = np.add.reduceat(cost.max(axis=0), starts)
+    per_unit = np.add.reduceat(units.max(axis=0), starts)
     return np.where(money > 0, money, 1.0), np.where(per_unit > 0, per_unit, 1.0)
 
 
@@ -158,7 +161,10 @@ def _start(programme: Programme, rows: Codes, money: Floats, per_unit: Floats) -
     price = np.where(binds, 1.0, 0.0)
     dear = cost.copy()
     dear[:-1] += price_of(price)[:, pool] * units[:-1]
-    lines = _Lines(np.arange(len(pool)), pool, cost, units, share, dear - dear.min(axis=0) + 1.0)
+    # A line that loses nothing and takes nothing moves nothing, whatever its weight.
+    weight = np.maximum((cost.max(axis=0) + units.max(axis=0)) / 2, 1e-15)
+    slack = dear - dear.min(axis=0) + weight
+    lines = _Lines(np.arange(len(pool)), pool, cost, units, share, slack, weight)
     goods = np.where(binds, goods, 0.0)
     return lines, _Pools(rows, starts, goods, np.where(binds, goods - used, 1.0), price, binds)
 
@@ -190,17 +196,17 @@ def _step(lines: _Lines, pools: _Pools) -> None:
     """Look where Newton's step to the edge would lead, then step to the middle that this leaves (Mehrotra 1992)."""
     newton = _Newton(lines, pools)
     product, row_product = lines.share * lines.slack, pools.left * pools.price
-    n_pairs = len(lines.cost) * np.bincount(lines.pool) + pools.binds.sum(axis=0)
+    weight = len(lines.cost) * pools.sums(lines.weight) + LIMIT_WEIGHT * pools.binds.sum(axis=0)
     ahead = newton.move(-product, -row_product)
     primal, dual = newton.lengths(ahead)
     share_ahead = lines.share + primal[lines.pool] * ahead.share
     slack_ahead = lines.slack + dual[lines.pool] * ahead.slack
     row_ahead = (pools.left + primal * ahead.left) * (pools.price + dual * ahead.price)
     gap, gap_ahead = _gap(lines, pools), pools.sums((share_ahead * slack_ahead).sum(axis=0)) + row_ahead.sum(axis=0)
-    aim = gap / n_pairs * np.minimum((gap_ahead / gap) ** 3, 1.0)
+    aim = gap / weight * np.minimum((gap_ahead / gap) ** 3, 1.0)
     move = newton.move(
-        aim[lines.pool] - product - ahead.share * ahead.slack,
-        np.where(pools.binds, aim - row_product - ahead.left * ahead.price, 0.0),
+        aim[lines.pool] * lines.weight - product - ahead.share * ahead.slack,
+        np.where(pools.binds, LIMIT_WEIGHT * aim - row_product - ahead.left * ahead.price, 0.0),
     )
     primal, dual = (np.minimum(SHORT_OF_THE_EDGE * length, 1.0) for length in newton.lengths(move))
     lines.share += primal[lines.pool] * move.share

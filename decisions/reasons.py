@@ -9,7 +9,7 @@ TERMS = {
     "loss_cancel": "this order",
     "loss_future_orders": "future orders",
     "loss_service": "late penalties",
-    "loss_later_goods": "goods of later receipts",
+    "loss_later_goods": "later goods that others then lack",
 }
 
 
@@ -32,6 +32,7 @@ class Line(NamedTuple):
     override: object
     override_who: object
     override_why: object
+    alternative_said: str  # what lies elsewhere and what it would save; '' if nothing
     served_price: float  # least money per unit lost among the pool's unpinned lines that got goods; NaN if none did
 
 
@@ -47,7 +48,12 @@ class Wording:
 def reasons(lines: pd.DataFrame, wording: Wording) -> pd.Series:
     """Say in one sentence per line why it ships, waits or is held; indexed like lines, which have Line's columns."""
     rows = map(Line, *(lines[name].tolist() for name in Line._fields))
-    return pd.Series([_sentence(line, wording) for line in rows], index=lines.index, dtype="str", name="reason")
+    said = [_with_alternative(_sentence(line, wording), line) for line in rows]
+    return pd.Series(said, index=lines.index, dtype="str", name="reason")
+
+
+def _with_alternative(sentence: str, line: Line) -> str:
+    return f"{sentence.removesuffix('.')}; {line.alternative_said}." if line.alternative_said else sentence
 
 
 def _sentence(line: Line, wording: Wording) -> str:

@@ -14,12 +14,18 @@ from decisions.pool_programme import QUANTITY_TOLERANCE
 from decisions.programme import NOW, Programme
 from decisions.ranking import is_held
 from decisions.ship_groups import split_groups
-from decisions.wishes import PINNED, wishes_of
+from decisions.wishes import pinned_units
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
+STATED = (
+    "least sum of money lost in expectation if lines are served now, at their pool's later chances or never: each line"
+    " once, the units taken up to every chance in expectation within the goods that have come, what lies here given out"
+    " now; lines in parts and ship groups apart, so that no plan loses less than the bound"
+)
+PROVEN = 1e-6  # of the money that the pool's lines lose if none of them is served
 AT_PRICE = 1e-6  # of the price: lines that the plan is indifferent about, up to the solver's tolerance
 
 
@@ -32,12 +38,17 @@ class PricedWaits:
     costs : indexed like the lines: loss_if_waits [W] and its four terms, p_cancel_14d, p_lost, future_share
     planned : indexed like the lines: planned_quantity (units that the plan gives now), is_at_price (one unit less or
         more for it changes nothing)
-    plan : of the pools' programme
+    programme, plan : of all pools
+    rows : (n_planned,), the line that each row of the programme stands for
+    part : (n_planned,), share of the line that is planned for: what its pin does not take
     """
 
     costs: pd.DataFrame
     planned: pd.DataFrame
+    programme: Programme
     plan: Plan
+    rows: Codes
+    part: Floats
 
 
 def priced_waits(
@@ -78,7 +89,61 @@ def priced_waits(
     plan = best_plan(programme)
     price = plan.price[:, NOW + 1 :]
     priced = _at_best_chance(lines, costs, price[pool] * later_units).join(costs.said)
-    return PricedWaits(priced, _planned(lines, priced, pool, plan, rows, part), plan)
+    planned = _planned(lines, priced, pool, plan, rows, part[rows])
+    return PricedWaits(priced, planned, programme, plan, rows, part[rows])
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How much what is given out now can lose, at most, more than the best plan of the stated programme (money)."""
+
+    programme: str
+    lost: float  # by all lines, if what is left after today is planned as well as can be
+    bound: float  # no plan loses less
+    gap: float
+    n_pools: int
+    n_proven: int  # pools where nothing better exists
+    methods: dict[str, int]  # pools whose prices come from sorting alone, and from the plan of all chances
+
+
+def judged(waits: PricedWaits, lines: pd.DataFrame, goods: Floats) -> Judgement:
+    """Plan the later chances anew for what the lines still want, and hold what is then lost against the bound.
+
+    Where whole lines leave goods over, these serve later, which the bound does not allow: it counts as met there.
+
+    Parameters
+    ----------
+    lines : with ship_now_quantity
+    goods : (n_pools,), units here before anything was given
+    """
+    given, quantity = (lines[name].to_numpy(np.float64) for name in ("ship_now_quantity", "open_quantity"))
+    rest = np.maximum(quantity - given, 0.0)[waits.rows] / (waits.part * quantity[waits.rows])
+    now, still = waits.programme, rest > QUANTITY_TOLERANCE
+    by_pins = goods - now.goods[:, NOW]
+    taken = np.bincount(now.pool, ((1 - rest) * now.units[:, NOW]), minlength=len(goods))
+    left = np.maximum(goods - by_pins - taken, 0.0)
+    cost = rest[still, None] * now.cost[still]
+    cost[:, NOW] = np.inf
+    after = Programme(
+        now.pool[still],
+        cost,
+        rest[still, None] * now.units[still],
+        rest[still] * now.cost_without[still],
+        np.concatenate([left[:, None], now.goods[:, NOW + 1 :]], axis=1),
+    )
+    lost = best_plan(after).value
+    bound = np.minimum(waits.plan.bound, lost)
+    at_stake = np.maximum(np.bincount(now.pool, np.abs(now.cost_without), minlength=len(goods)), 1.0)
+    n_sorted = int(waits.plan.is_sorted.sum())
+    return Judgement(
+        programme=STATED,
+        lost=float(lost.sum()),
+        bound=float(bound.sum()),
+        gap=float((lost - bound).sum()),
+        n_pools=len(goods),
+        n_proven=int((lost - bound <= PROVEN * at_stake).sum()),
+        methods={"planned": len(goods) - n_sorted, "sorted": n_sorted},
+    )
 
 
 def _at_best_chance(lines: pd.DataFrame, costs: ChanceCosts, later_goods: Floats) -> pd.DataFrame:
@@ -94,7 +159,7 @@ def _planned(
 ) -> pd.DataFrame:
     quantity = lines["open_quantity"].to_numpy(np.float64)
     units = np.zeros(len(lines))
-    units[rows] = plan.served[:, NOW] * part[rows] * quantity[rows]
+    units[rows] = plan.served[:, NOW] * part * quantity[rows]
     price = plan.price[pool, NOW]
     gap = np.abs(priced["loss_if_waits"].to_numpy(np.float64) / quantity - price)
     found = {"planned_quantity": units, "is_at_price": (price > 0) & (gap <= AT_PRICE * price)}
@@ -103,10 +168,7 @@ def _planned(
 
 def _pinned_units(lines: pd.DataFrame, goods: Floats, pool: Codes) -> Floats:
     """Units that pins take of their pools; if goods are too few, all pins of a pool the same share of their wish."""
-    nothing_yet = lines.assign(loss_if_waits=0.0)
-    wishes = wishes_of(nothing_yet, pool, ~is_held(lines) & ~split_groups(lines, is_held(lines)))
-    is_pin = wishes.turn == PINNED
-    asked = np.bincount(wishes.line[is_pin], wishes.claims.quantity[is_pin], minlength=len(lines))
+    asked = pinned_units(lines)
     of_pool = np.bincount(pool, asked, minlength=len(goods))
     share = np.divide(goods, of_pool, out=np.ones(len(goods)), where=of_pool > goods)
     return np.asarray(asked * share[pool])

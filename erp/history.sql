@@ -15,7 +15,7 @@ with versions as (
     from lawful_products window versions as (partition by product_id order by version)
 )
 select product_id, list_price, coalesce(unit_cost, list_price * (1 - $assumed_margin_share)) as unit_cost,
-       unit_cost is null as unit_cost_is_assumed, name, category, coalesce(quantity_step, 1.0) as quantity_step,
+       unit_cost is null as unit_cost_is_assumed, name, category, coalesce(quantity_step, 1.0) as quantity_step, substitute_id,
        discontinued_on, known_at, case when is_removed_next then superseded_at end as removed_at,
        case when is_removed_next then next_recorded_on end as removed_on,
        lead(known_at) over (partition by product_id order by version) as superseded_at

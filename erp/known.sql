@@ -21,7 +21,7 @@ where known_at <= $as_of and (superseded_at is null or superseded_at > $as_of);
 
 -- One row per product.
 create view known_products as
-select product_id, list_price, unit_cost, unit_cost_is_assumed, name, category, quantity_step,
+select product_id, list_price, unit_cost, unit_cost_is_assumed, name, category, quantity_step, substitute_id,
        coalesce(discontinued_on <= $today, false) as is_discontinued, discontinued_on
 from (select * replace (least(discontinued_on, case when removed_at <= $as_of then removed_on end) as discontinued_on)
       from history_products)
@@ -80,6 +80,14 @@ select order_line_id, product_id, warehouse_id, quantity
 from history_reservations
 where known_at <= $as_of and (superseded_at is null or superseded_at > $as_of) and not is_deleted
   and is_firm and ($is_now or is_versioned);
+
+-- One row per line and warehouse with goods confirmed to it that are neither picked nor packed: they are in the pool, and
+-- the site's rules say who keeps them. Without versions they are today's alone.
+create view known_soft_reservations as
+select order_line_id, product_id, warehouse_id, quantity
+from history_reservations
+where known_at <= $as_of and (superseded_at is null or superseded_at > $as_of) and not is_deleted
+  and not is_firm and ($is_now or is_versioned);
 
 -- One row per ship group with a line set aside that may still be open; it serves today's decision only.
 create view known_groups_set_aside as

@@ -22,6 +22,8 @@ QUERIES = (
     "suppliers",
     "products",
     "backorder_lines",
+    "pool_demand",
+    "alternative_goods",
     "inbound_dates",
 )
 
@@ -60,6 +62,7 @@ def prepare(connection: duckdb.DuckDBPyConnection, facts: Facts, moment: datetim
 _NOT_NEEDED_BY = {
     "accounts": ("customers",),
     "backorder_lines": ("accounts",),
+    "alternative_goods": ("accounts",),
     "inbound_dates": QUERIES[:-1],
 }
 
@@ -83,24 +86,25 @@ def count_causes(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
     )
 
 
-NOW = ("lines", "accounts", "inbound_dates", "pools", "overrides", "kept_share")
+NOW = ("lines", "accounts", "inbound_dates", "pools", "alternative_goods", "overrides", "kept_share")
 
 
 def write_features_now(folder: Path, facts: Facts) -> None:
     """Write the tables that a morning's decision reads, as of the facts' T; `read_features` reads them back.
 
     `lines` (one row per open back-ordered line), `accounts`, `inbound_dates`, `pools` (goods and new demand per
-    product and warehouse of those lines), `overrides` (the planner's words that hold), `kept_share` (one row: share of
-    shipped units kept).
+    product and warehouse of those lines), `alternative_goods` (goods of other pools that could serve them), `overrides`
+    (the planner's words that hold), `kept_share` (one row: share of shipped units kept).
     """
     with facts.connect() as connection:
         lines = build(connection, facts, facts.as_of, "backorder_lines")
-        for name in ("accounts", "inbound_dates"):
+        for name in ("accounts", "inbound_dates", "pool_demand", "alternative_goods"):
             connection.execute(f"create or replace temp table {name} as {query(name)}")
         rows = {
             "accounts": "select * from accounts",
             "inbound_dates": "select * from inbound_dates",
             "pools": _POOLS,
+            "alternative_goods": "select * from alternative_goods",
             "overrides": "select * from known_overrides order by all",
             "kept_share": _KEPT_SHARE,
         }
@@ -114,21 +118,11 @@ def read_features(folder: Path) -> dict[str, pd.DataFrame]:
     return {name: read_kept(folder / f"{name}.parquet") for name in NOW}
 
 
-# New demand is that of the last 91 days, or of as many as there are.
 _POOLS = """
-with recent as (
-    select product_id, warehouse_id, sum(quantity) as units, avg(quantity) as units_per_line
-    from known_order_lines cross join known_moment
-    where ordered_on >= today - 91 and ordered_on < today group by product_id, warehouse_id
-),
-seen as (
-    select greatest(least(date_diff('day', min(ordered_on), any_value(today)), 91), 1) as n_days
-    from known_order_lines cross join known_moment
-)
-select p.product_id, p.warehouse_id, p.available_now, coalesce(r.units, 0.0) / n_days as units_per_day,
-       coalesce(r.units_per_line, 1.0) as units_per_line
-from known_pools p cross join seen
-left join recent r on r.product_id = p.product_id and r.warehouse_id = p.warehouse_id
+select p.product_id, p.warehouse_id, p.available_now, coalesce(d.units_per_day, 0.0) as units_per_day,
+       coalesce(d.units_per_line, 1.0) as units_per_line
+from known_pools p
+left join pool_demand d on d.product_id = p.product_id and d.warehouse_id = p.warehouse_id
 where (p.product_id, p.warehouse_id) in (select product_id, warehouse_id from backorder_lines)
 order by p.product_id, p.warehouse_id
 """

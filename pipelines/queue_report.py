@@ -36,6 +36,8 @@ def published_text(out: str | Path) -> str:
         f"{counted(len(queue), 'open back-ordered line')} ranked as of {manifest['as_of']}"
         f" in {out}/ (queue.csv, .xlsx, .parquet)",
         f"goods given out save {given['value']:,.2f} {currency}; the best possible is at most {given['bound']:,.2f}",
+        f"{manifest['plan']['lost']:,.2f} {currency} are expected to be lost by waiting all the same; with these and"
+        f" later goods no plan loses less than {manifest['plan']['bound']:,.2f}",
         _inbound(manifest["inbound"], currency),
         RANK_ORDER,
     ]

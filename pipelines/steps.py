@@ -243,6 +243,8 @@ def _write(folder: Path, decision: Decision, facts: Facts, ran: RunFacts, hashes
         "code": code_version(),
         "currency": ran.currency,
         "allocation": asdict(decision.certificate),
+        "plan": asdict(decision.judgement),
+        "elsewhere": dict(decision.elsewhere),
         "inbound": dict(inbound_facts(decision.inbound, decision.queue)),
     }
     beside = {"rejected": facts.rejected, "not_ranked": facts.not_ranked, "inbound": decision.inbound}

@@ -121,6 +121,8 @@ def track_scoring(store: Path, decision: Decision, folder: Path, tags: Mapping[s
                 "money_saved": certificate.value,
                 "money_bound": certificate.bound,
                 "money_gap": certificate.gap,
+                "money_lost": decision.judgement.lost,
+                "money_lost_bound": decision.judgement.bound,
             }
         )
         mlflow.log_artifact(str(folder / "manifest.json"))

@@ -36,6 +36,7 @@ DEFAULTS: dict[str, Any] = {
     "waited_days": 10,
     "days_late": np.nan,
     "open_quantity": 1.0,
+    "price_ratio": 1.0,
     "quantity_step": 1.0,
     "may_split": False,
     "line_value": 100.0,
@@ -51,6 +52,12 @@ DEFAULTS: dict[str, Any] = {
     "override_who": None,
     "override_why": None,
     "assumed": None,
+    "alternative": None,
+    "alternative_said": "",
+    "advice_quantity": np.nan,
+    "advice_product_id": None,
+    "advice_warehouse_id": None,
+    "advice_gain": np.nan,
 }
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from decisions.chances import N_SCENARIOS, NEVER, Chances
-from decisions.later_goods import MOST_PLANNED, later_goods
+from decisions.later_goods import later_goods
 
 
 def chances(day, quantity):
@@ -36,11 +36,3 @@ def test_a_day_past_those_foreseen_is_never():
     later = later_goods(chances([[[31, 30]]], [[[1, 1]]]), np.array([2.0]), 30)
     arrival = later.arrival(np.arange(len(later.goods)))
     assert arrival[0, 0, [30, 31]].tolist() == [0.5, 0.5]
-
-
-def test_of_many_chances_the_last_kept_brings_what_all_that_follow_bring():
-    n = MOST_PLANNED + 2
-    later = later_goods(chances([[[1.0 + b] for b in range(n)]], [[[1.0]] * n]), np.array([9.0]), 30)
-    arrival = later.arrival(np.arange(len(later.goods)))
-    assert later.goods[0].tolist() == [1.0] * (MOST_PLANNED - 1) + [3.0]
-    assert arrival[0, -1, n] == 1

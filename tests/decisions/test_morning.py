@@ -21,11 +21,13 @@ from tests.decisions.open_lines import (
     surely_on_day,
     wanted_at_daily_hazard,
 )
+from tests.decisions.other_goods import goods_elsewhere
 
 RUN = RunFacts(run_id="r1", as_of=datetime(2026, 1, 15, 5, tzinfo=UTC), currency="EUR")
 ADDED_BY_DECIDE = [
     *("lifetime_value", "lifetime_value_low", "lifetime_value_high", "p_no_order_365d"),
     *("override", "override_quantity", "override_who", "override_why"),
+    *("alternative", "alternative_said", "advice_quantity", "advice_product_id", "advice_warehouse_id", "advice_gain"),
 ]
 NO_WORDS = ["order_line_id", "order_id", "customer_id", "product_id", "action", "quantity", "who", "why", "made_at"]
 FEW = "cancellation risk (few such lines ever waited so long)"
@@ -36,12 +38,13 @@ def decided(n_lines, lifetime_value=0.0, unit_cost_is_assumed=False, **said):
     return decision(n_lines, lifetime_value, unit_cost_is_assumed, **said).queue.set_index("order_line_id")
 
 
-def decision(n_lines, lifetime_value=0.0, unit_cost_is_assumed=False, **said):
+def decision(n_lines, lifetime_value=0.0, unit_cost_is_assumed=False, elsewhere=None, policy=None, **said):
     """Decision about such lines and one inbound line, PO0, of 10 units that come on day 10."""
     lines = open_lines(n_lines, root_order_id="O", unit_cost_is_assumed=unit_cost_is_assumed)
     features = {
         "lines": lines.drop(columns=[*ADDED_BY_DECIDE, "assumed", "paid_share"]),
         "pools": pools(0.0).assign(units_per_day=0.0, units_per_line=1.0),
+        "alternative_goods": goods_elsewhere(0) if elsewhere is None else elsewhere,
         "overrides": pd.DataFrame(columns=NO_WORDS),
         "kept_share": pd.DataFrame({"kept_share": [1.0]}),
         "inbound_dates": inbound_lines(1),
@@ -72,7 +75,23 @@ def decision(n_lines, lifetime_value=0.0, unit_cost_is_assumed=False, **said):
         "few_waited": np.zeros(n_lines, dtype=bool),
         "assumed": (),
     }
-    return decide(features, Predictions(**answers | said), None, RUN, Policy())
+    return decide(features, Predictions(**answers | said), None, RUN, policy or Policy())
+
+
+def test_goods_that_lie_elsewhere_are_advised_and_change_nothing_else():
+    policy = Policy(transfer_cost_per_unit=1)
+    plain, advised = (decision(3, elsewhere=rows, policy=policy) for rows in (None, goods_elsewhere(1)))
+    said = ["advice", "advice_quantity", "advice_product_id", "advice_warehouse_id", "advice_gain", "reason"]
+    pd.testing.assert_frame_equal(advised.queue.drop(columns=said), plain.queue.drop(columns=said))
+    assert plain.queue["advice"].tolist() == ["tell"] * 3
+    assert advised.queue["advice"].tolist() == ["transfer"] * 3
+    assert advised.queue["advice_warehouse_id"].tolist() == ["x"] * 3
+    # 2 % cancel a day: goods here in 3 days, not 10, save (.98^3 - .98^10) x 40, and moving one costs 1.
+    gain = (0.98**3 - 0.98**10) * 40 - 1
+    assert advised.queue["advice_gain"].tolist() == pytest.approx([gain] * 3)
+    assert advised.elsewhere["gain"] == pytest.approx(3 * gain)
+    ends = f"; 1 unit lies in warehouse x: moving it takes 3 days, costs 1.00 EUR and saves {gain + 1:.2f} EUR."
+    assert advised.queue["reason"].str.endswith(ends).all()
 
 
 def test_the_share_of_joint_cancellations_reaches_the_money():

@@ -41,7 +41,7 @@ def grown_tables(seed: int) -> dict[str, pd.DataFrame]:
     lines = _order_lines(rng, products)
     events = _events(rng, lines)
     return {"customers": customers, "products": products, "order_lines": lines, "stock": _stock(products)} | (
-        events | _inbound(rng) | {"promises": _promises(rng, lines)}
+        events | _inbound(rng) | {"promises": _promises(rng, lines), "reservations": _confirmations(lines)}
     )
 
 
@@ -134,6 +134,11 @@ def _inbound(rng: np.random.Generator) -> dict[str, pd.DataFrame]:
         "purchase_orders": orders,
         "receipts": receipts[rng.random(n) < 0.8],
     }
+
+
+def _confirmations(lines: pd.DataFrame) -> pd.DataFrame:
+    """Two units held for every third line, none of them picked."""
+    return pd.DataFrame({"order_line_id": lines["order_line_id"].iloc[::3], "quantity": 2.0, "is_firm": False})
 
 
 def _promises(rng: np.random.Generator, lines: pd.DataFrame) -> pd.DataFrame:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from features.feature_tables import NOW, QUERIES, build, read_features, write_features_now
-from tests.erp.small_company import Company, small_tables
+from tests.erp.small_company import Company, add, small_tables
 from tests.erp.small_company import T as SMALL_T
 from tests.features.cause_oracle import causes
 from tests.features.grown_company import T, cut_at, grown_tables
@@ -315,6 +315,19 @@ def test_goods_here_are_those_of_the_lines_pool_as_of_the_moment(tmp_path):
     now = built(facts, "backorder_lines").set_index("order_line_id")["goods_here"]
     assert now.to_dict() == {"L1": 7.0, "L5": 7.0, "L6": 2.0}
     assert built(facts, "backorder_lines", datetime(2024, 3, 11, 5))["goods_here"].tolist() == [4.0]
+
+
+def test_goods_confirmed_to_a_line_count_in_its_pool_up_to_what_is_open_and_picked_ones_not(tmp_path):
+    tables = small_tables()
+    add(tables, "reservations", order_line_id="L1", quantity=1.0, warehouse_id="main", is_firm=True)
+    add(tables, "reservations", order_line_id="L5", quantity=50.0, warehouse_id="main", is_firm=False)
+    add(tables, "reservations", order_line_id="L6", quantity=2.0, warehouse_id="north", is_firm=False)
+    facts = Company(tmp_path).facts(tables, SMALL_T)
+    now = built(facts, "backorder_lines").set_index("order_line_id")
+    assert now["soft_reserved_quantity"].to_dict() == {"L1": 2.0, "L5": now.loc["L5", "open_quantity"], "L6": 1.0}
+    assert 0 < now.loc["L5", "open_quantity"] < 50
+    # Nobody recorded when they were made: they are today's.
+    assert built(facts, "backorder_lines", datetime(2024, 3, 14, 5))["soft_reserved_quantity"].eq(0).all()
 
 
 def test_a_pool_that_was_never_counted_holds_nothing(tmp_path):

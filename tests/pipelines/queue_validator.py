@@ -15,7 +15,7 @@ TERMS = ["loss_cancel", "loss_future_orders", "loss_service", "loss_later_goods"
 TEXTS = (
     "order_line_id order_id customer_id product_id warehouse_id customer_reference customer_name product_name owner"
     " segment next_inbound_po_line_id action advice currency reason assumed override changed_because run_id"
-    " promise_changed_because"
+    " promise_changed_because advice_product_id advice_warehouse_id"
 ).split()
 DAYS = "requested_on promised_on next_inbound_on expected_on expected_latest_on promise_on promise_told_on".split()
 NUMBERS = [
@@ -24,7 +24,8 @@ NUMBERS = [
     *TERMS,
 ]
 OFTEN_EMPTY_NUMBERS = (
-    "days_late lifetime_value_low lifetime_value_high p_no_order_365d previous_rank promise_chance".split()
+    "days_late lifetime_value_low lifetime_value_high p_no_order_365d previous_rank promise_chance"
+    " advice_quantity advice_gain".split()
 )
 NEVER_EMPTY_TEXTS = "order_line_id order_id product_id warehouse_id action advice currency reason run_id".split()
 COLUMNS = {*TEXTS, *DAYS, *NUMBERS, *OFTEN_EMPTY_NUMBERS, "ordered_at", "as_of"}
@@ -66,6 +67,9 @@ def violations(out: Path, as_of: datetime, currency: str = "EUR") -> list[str]:
         "expected_latest_on is not before expected_on, nor that before today": _expected(queue, as_of),
         "actions": _actions(queue),
         "advice": queue["advice"].isin("none tell offer expedite substitute transfer".split()).all(),
+        "what is to be moved or offered is named": (
+            queue["advice"].isin(["transfer", "substitute"]) == queue["advice_quantity"].notna()
+        ).all(),
         "overrides": queue["override"].dropna().isin(["pin", "hold", "exclude"]).all(),
         "a reason is one plain sentence": queue["reason"].map(_is_sentence).all(),
     }
