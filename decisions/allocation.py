@@ -1,24 +1,30 @@
 """The goods that are here given to the lines that lose most without them, with a proof of how well."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from decisions.group_programme import serve_groups
+from decisions.limits import Limits
+from decisions.passed_over import passed_over
 from decisions.policy import Policy
-from decisions.pool_programme import QUANTITY_TOLERANCE, share_out, take_in_order
+from decisions.pool_programme import QUANTITY_TOLERANCE
 from decisions.ranking import is_held
-from decisions.ship_groups import complete_groups, groups_that_still_fit, split_groups
-from decisions.wishes import Wishes, wishes_of
+from decisions.tied_goods import pools_tied, protect, release, serve_in_order, still_waiting
+from decisions.turns import Tally, serve_pools
+from decisions.wishes import TYPED, Wishes, lines_that_may_have, wishes_of
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 PROGRAMME = (
-    "greatest sum of loss_if_waits x share shipped now; pinned lines first, then lines that lose by waiting, then, so"
-    " that no goods stay on the shelf, lines that cost more to serve than to pass over"
+    "greatest sum of loss_if_waits x share shipped now, stage by stage from what the stage before has left:"
+    " pinned lines, confirmations that are kept, then turn by turn typed sequences in order, lines that lose by waiting"
+    " and, so that no goods stay on the shelf, lines that cost more to serve than to pass over; ship groups together or"
+    " not at all; goods protected for a segment go to it alone, what it leaves of them, unless kept, is offered again"
 )
 
 
@@ -37,48 +43,47 @@ class Certificate:
 
 @dataclass(frozen=True)
 class Allocation:
-    """Units each line gets now, indexed like the lines, and one row per pool."""
+    """Units each line gets now and why one was passed over, indexed like the lines, and one row per pool."""
 
     ship_now_quantity: pd.Series
+    passed_over: pd.Series  # key of passed_over.MEANING, null: nothing to say
     pools: pd.DataFrame
     certificate: Certificate
 
 
-@dataclass(frozen=True)
-class Tally:
-    """How far the giving has come: per line, then per pool."""
-
-    given: Floats
-    left: Floats
-    value: Floats
-    bound: Floats
-    method: npt.NDArray[np.object_]
-
-
-def give_out(lines: pd.DataFrame, available: pd.DataFrame, policy: Policy) -> Allocation:
+def give_out(lines: pd.DataFrame, available: pd.DataFrame, policy: Policy, limits: Limits | None = None) -> Allocation:
     """Give each pool's goods to its lines so that as little as possible is lost by waiting.
 
     Pinned lines are served first, up to override_quantity where they may be split. Held and excluded lines and those
     of customers on credit hold get nothing. Lines with may_split ship multiples of quantity_step or all they want,
     others all or nothing; lines of one ship_group each ship in whole, together or not at all. A line that does not
     fit is skipped and later ones may take the goods, so none stay on the shelf while a line that may have them waits.
+    A part of a line that saves no more than shipment_cost may not ship, even if its goods then stay.
+
+    A pin outranks every limit. A whole line that is allowed less than it wants gets nothing; of a confirmation that is
+    kept it gets all or nothing. Where goods are protected, lines take their segment's first, then those for all, in
+    order: the best for divisible lines, at most `gap` from it for whole ones.
 
     Parameters
     ----------
-    lines : open lines with loss_if_waits [W], open_quantity [q], override and override_quantity
+    lines : open lines with loss_if_waits [W], open_quantity [q], override and override_quantity; planned_quantity and
+        is_at_price if a plan made them: among the divisible lines that stand at their pool's price now, whose W / q
+        counts as equal, those units go first
     available : one row per pool: product_id, warehouse_id, available_now
-    policy : exact_pool_cells limits how large a pool is solved exactly
+    policy : exact_pool_cells limits how large a pool is solved exactly; shipment_cost
+    limits : rules of the site, in the order of the lines and of the pools' ids; None: none
 
     Returns
     -------
     Allocation. pools has product_id, warehouse_id, available_now, given, stock_price, value, bound, gap, method:
-    "sorted" (by W / q, meets the bound), "exact" (dynamic programming) and "idle" (no goods or nobody who may have
-    them) are optimal, "greedy" is at most gap from it.
+    "sorted" (in order, by W / q meets the bound), "exact" (dynamic programming; ship groups: meets the bound over all
+    pools they tie together) and "idle" (no goods or nobody who may have them) are optimal, "greedy" is at most gap
+    from it.
 
     Raises
     ------
     ValueError
-        If a pool is missing or twice in `available`, or a quantity or loss is no usable number.
+        If a pool is missing or twice in `available`, a quantity or loss is no usable number, or limits do not fit.
 
     One unit, and 18.38 lost by A against 8.61 by B: A ships, and one more unit would be worth 8.61.
 
@@ -93,111 +98,69 @@ def give_out(lines: pd.DataFrame, available: pd.DataFrame, policy: Policy) -> Al
     ([1.0, 0.0], [8.61])
     """
     pools = available.sort_values(["product_id", "warehouse_id"], kind="stable", ignore_index=True)
-    _check(lines, pools)
+    limits = Limits.none(len(lines), len(pools)) if limits is None else limits
+    _check(lines, pools, limits)
     pool = _pool_of(lines, pools)
     goods = pools["available_now"].to_numpy(np.float64)
-    tally = _give_with_groups(lines, pool, goods, policy)
+    wishes = wishes_of(lines, pool, lines_that_may_have(lines, limits), limits, policy.shipment_cost)
+    tally = _give(wishes, lines, goods, limits, policy)
+    passed = passed_over(lines, pool, wishes, tally, limits)
     table = pools[["product_id", "warehouse_id", "available_now"]].assign(
-        given=np.bincount(pool, weights=tally.given, minlength=len(pools)),
-        stock_price=_stock_price(lines, pool, tally),
+        given=tally.taken,
+        stock_price=_stock_price(lines, pool, tally, passed),
         value=tally.value,
-        bound=tally.bound,
-        gap=tally.bound - tally.value,
+        bound=tally.value + tally.gap,
+        gap=tally.gap,
         method=pd.Series(tally.method, dtype="str"),
     )
-    return Allocation(pd.Series(tally.given, index=lines.index, name="ship_now_quantity"), table, _certify(table))
+    given = pd.Series(tally.given, index=lines.index, name="ship_now_quantity")
+    return Allocation(given, passed, table, _certify(table))
 
 
-def _give_with_groups(lines: pd.DataFrame, pool: Codes, goods: Floats, policy: Policy) -> Tally:
-    """Give out, passing over ship groups that do not come out complete, until all that ship are complete.
+def _give(wishes: Wishes, lines: pd.DataFrame, goods: Floats, limits: Limits, policy: Policy) -> Tally:
+    """Serve one stage after the other from what those before it have left.
 
-    The bound stays that of the first pass, where group lines compete one by one: tying them can only save less.
+    Goods are protected once pins and kept confirmations are served; what is not used of goods that need not stay is
+    offered to all that still wait, in the same order.
     """
-    may_have = ~is_held(lines) & ~split_groups(lines, is_held(lines))
-    first = tally = _give(wishes_of(lines, pool, may_have), goods, policy, len(lines))
-    while (broken := ~complete_groups(lines, tally.given) & may_have).any():
-        may_have &= ~broken
-        tally = _give(wishes_of(lines, pool, may_have), goods, policy, len(lines))
-    if tally is first:
-        return tally
-    extra = groups_that_still_fit(lines, pool, ~is_held(lines), tally.given, tally.left)
-    worth = (lines["loss_if_waits"] / lines["open_quantity"]).to_numpy(np.float64)
-    value = tally.value + np.bincount(pool, weights=extra * worth, minlength=len(goods))
-    left = tally.left - np.bincount(pool, weights=extra, minlength=len(goods))
-    bound = np.maximum(first.bound, value)
-    method = np.where(bound - value > 1e-9 * np.maximum(1, bound), "greedy", tally.method)
-    return replace(tally, given=tally.given + extra, left=left, value=value, bound=bound, method=method)
+    saves = (lines["loss_if_waits"] / lines["open_quantity"]).to_numpy(np.float64)
+    tally = Tally.of_full_shelves(goods, len(lines), len(limits.is_kept))
+    if not limits.protected.any():
+        return _serve_stages(wishes, tally, lines, saves, policy)
+    before = wishes.stage < TYPED
+    first = _serve_stages(wishes.only(before), tally, lines, saves, policy)
+    wishes = wishes.only(~before)
+    tally = _serve_stages(wishes, protect(first, wishes, limits), lines, saves, policy)
+    is_freed: Flags = np.any(tally.own[~limits.is_kept] > QUANTITY_TOLERANCE, axis=0)
+    waiting, tally = wishes.only(is_freed[wishes.pool]), release(tally, limits)
+    return _serve_stages(still_waiting(waiting, first, tally), tally, lines, saves, policy)
 
 
-def _give(wishes: Wishes, goods: Floats, policy: Policy, n_lines: int) -> Tally:
-    """Serve the three turns one after the other from what the turn before has left."""
-    zero = np.zeros(len(goods))
-    tally = Tally(np.zeros(n_lines), goods.copy(), zero, zero, np.full(len(goods), "idle", dtype=object))
-    for turn in (0, 1, 2):
-        tally = _serve(wishes.only(wishes.turn == turn), tally, policy.exact_pool_cells if turn == 1 else None)
+def _serve_stages(wishes: Wishes, tally: Tally, lines: pd.DataFrame, saves: Floats, policy: Policy) -> Tally:
+    """Serve pools on their own where nothing ties them, else in order or by the programme for ship groups."""
+    is_protected: Flags = np.any(tally.own > 0, axis=0)
+    for stage in np.unique(wishes.stage):
+        here = wishes if (wishes.stage == stage).all() else wishes.only(wishes.stage == stage)
+        tied, in_order = pools_tied(here, is_protected)
+        alone = ~(tied | in_order)[here.pool]
+        tally = serve_pools(here if alone.all() else here.only(alone), tally, saves, policy)
+        tally = serve_in_order(here.only(in_order[here.pool]), tally, lines, saves)
+        tally = serve_groups(here.only(tied[here.pool]), tally, lines, saves, policy)
     return tally
 
 
-def _serve(wishes: Wishes, tally: Tally, cell_limit: int | None) -> Tally:
-    """Give the goods left to one turn's claims; without a cell limit strictly in their order.
-
-    Sorted claims and a running sum serve all pools at once; only pools where that would cut a claim that may not be
-    cut there go through their claims one by one.
-    """
-    claims, pool = wishes.claims, wishes.pool
-    given = _cut_anywhere(claims.quantity, pool, tally.left)
-    value = np.bincount(pool, weights=given * claims.worth, minlength=len(tally.left))
-    bound, method = value.copy(), tally.method.copy()
-    method[np.unique(pool[given > 0])] = "sorted"
-    for start, end in _runs(pool, _needs_care(wishes, given)):
-        here, k = wishes.only(slice(start, end)).claims, pool[start]
-        if cell_limit is None:
-            given[start:end] = take_in_order(here, np.zeros(end - start), tally.left[k])
-            bound[k] = given[start:end] @ here.worth
-        else:
-            share = share_out(here, tally.left[k], cell_limit)
-            given[start:end], bound[k], method[k] = share.given, share.bound, share.method
-        value[k] = given[start:end] @ here.worth
-    left = np.maximum(tally.left - np.bincount(pool, weights=given, minlength=len(tally.left)), 0)
-    per_line = tally.given + np.bincount(wishes.line, weights=given, minlength=len(tally.given))
-    return Tally(per_line, left, tally.value + value, tally.bound + np.maximum(bound, value), method)
-
-
-def _cut_anywhere(quantity: Floats, pool: Codes, left: Floats) -> Floats:
-    """Give each pool's goods to its claims in order as if all could be cut anywhere."""
-    before = np.cumsum(quantity) - quantity
-    starts = np.flatnonzero(np.diff(pool, prepend=-1))
-    lengths = np.diff(np.append(starts, len(pool)))
-    before -= np.repeat(before[starts], lengths)
-    return np.clip(left[pool] - before, 0, quantity)
-
-
-def _needs_care(wishes: Wishes, given: Floats) -> Flags:
-    """Claims that cannot ship what cutting anywhere would give them."""
-    claims = wishes.claims
-    is_cut = (given > 0) & (given < claims.quantity)
-    off_step = claims.is_whole | (given % claims.step != 0)
-    care: Flags = is_cut & off_step
-    return care
-
-
-def _runs(pool: Codes, needs_care: Flags) -> list[tuple[int, int]]:
-    """Start and end of each pool in which any claim needs care."""
-    concerned = np.unique(pool[needs_care])
-    starts, ends = np.searchsorted(pool, concerned, side="left"), np.searchsorted(pool, concerned, side="right")
-    return list(zip(starts.tolist(), ends.tolist(), strict=True))
-
-
-def _stock_price(lines: pd.DataFrame, pool: Codes, tally: Tally) -> Floats:
+def _stock_price(lines: pd.DataFrame, pool: Codes, tally: Tally, passed: pd.Series) -> Floats:
     """W per unit of the best line left without goods or served in part; 0 where goods are left, never below 0.
 
-    Held and excluded lines set no price: one more unit would not go to them.
+    Held and excluded lines and those that may have no more set no price: one more unit would not go to them. Goods that
+    are kept for a segment are not left.
     """
     quantity = lines["open_quantity"].to_numpy(np.float64)
-    without = ~is_held(lines) & (tally.given < quantity - QUANTITY_TOLERANCE)
+    may_have_more = ~is_held(lines) & (passed != "limit").to_numpy(np.bool_)
+    without = may_have_more & (tally.given < quantity - QUANTITY_TOLERANCE)
     price = np.zeros(len(tally.left))
     np.maximum.at(price, pool[without], (lines["loss_if_waits"].to_numpy(np.float64) / quantity)[without])
-    return np.where(tally.left > QUANTITY_TOLERANCE, 0.0, price)
+    return np.where(tally.left - tally.own.sum(axis=0) > QUANTITY_TOLERANCE, 0.0, price)
 
 
 def _certify(pools: pd.DataFrame) -> Certificate:
@@ -209,15 +172,30 @@ def _certify(pools: pd.DataFrame) -> Certificate:
 
 def _pool_of(lines: pd.DataFrame, pools: pd.DataFrame) -> Codes:
     """Row of each line's pool."""
-    keys = ["product_id", "warehouse_id"]
-    numbered = pools[keys].assign(pool=np.arange(len(pools)))
-    pool = lines[keys].merge(numbered, on=keys, how="left", validate="many_to_one")["pool"].to_numpy(np.float64)
-    _refuse(lines, np.isnan(pool), "the pool (product_id, warehouse_id) is not in the table of pools")
-    return pool.astype(np.int64)
+    product, in_products = _codes(pools["product_id"], lines["product_id"])
+    warehouse, in_warehouses = _codes(pools["warehouse_id"], lines["warehouse_id"])
+    n_warehouses = warehouse.max(initial=-1) + 1
+    row = np.full((product.max(initial=-1) + 1) * n_warehouses + 1, -1)
+    row[product * n_warehouses + warehouse] = np.arange(len(pools))
+    is_known = (in_products >= 0) & (in_warehouses >= 0)
+    pool = row[np.where(is_known, in_products * n_warehouses + in_warehouses, -1)]
+    _refuse(lines, pool < 0, "the pool (product_id, warehouse_id) is not in the table of pools")
+    return pool
 
 
-def _check(lines: pd.DataFrame, pools: pd.DataFrame) -> None:
+def _codes(known: pd.Series, asked: pd.Series) -> tuple[Codes, Codes]:
+    """Numbers of the known texts, and those of the asked ones, -1 where unknown."""
+    code, names = pd.factorize(known)
+    asked_code, asked_names = pd.factorize(asked)
+    place = np.append(pd.Index(names).get_indexer(pd.Index(asked_names)), -1)
+    return code.astype(np.int64), place[asked_code].astype(np.int64)
+
+
+def _check(lines: pd.DataFrame, pools: pd.DataFrame, limits: Limits) -> None:
     """Refuse, once and at the door, what would give goods out wrongly."""
+    size = len(limits.turn), limits.protected.shape[1]
+    if size != (len(lines), len(pools)):
+        raise ValueError(f"allocation: limits for {size} lines and pools, not {len(lines), len(pools)}; make them anew")
     n_twice = int(pools.duplicated(["product_id", "warehouse_id"]).sum())
     goods = pools["available_now"].to_numpy(np.float64, na_value=np.nan)
     n_bad = int((~(np.isfinite(goods) & (goods >= 0))).sum())

@@ -95,6 +95,7 @@ def _with_goods(lines: pd.DataFrame, allocation: Allocation) -> pd.DataFrame:
     pools = lines[keys].merge(allocation.pools, on=keys, how="left", validate="many_to_one").set_axis(lines.index)
     return lines.assign(
         ship_now_quantity=allocation.ship_now_quantity,
+        passed_over=allocation.passed_over,
         available_now=pools["available_now"],
         stock_price=pools["stock_price"],
     )

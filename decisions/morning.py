@@ -15,10 +15,14 @@ from decisions.fulfilment_queue import RunFacts, fulfilment_queue, wait_days
 from decisions.inbound_list import inbound_list
 from decisions.joined_words import joined_words
 from decisions.later_goods import later_goods
+from decisions.limits import Limits
 from decisions.overrides import apply_overrides
 from decisions.policy import Policy
+from decisions.price_of_rules import fairness_table, price_of_rules
 from decisions.promises import when_lines_ship
 from decisions.ranking import is_held, rank_lines
+from decisions.rule_words import rule_words
+from decisions.rules import limits_of
 from decisions.waiting_programme import Judgement, PricedWaits, judged, priced_waits
 from models.arrival import places_in
 from models.champions import Predictions, day_of
@@ -35,7 +39,8 @@ class Decision:
     """The queue in rank order, the pools it gave out, how far that is from the best possible, and the inbound lines.
 
     `certificate` judges today's choice at the prices W, `judgement` that choice as part of the whole programme, and
-    `elsewhere` (money, counts) the advice to use goods of other pools.
+    `elsewhere` (money, counts) the advice to use goods of other pools. `rules` says what each rule of the site costs,
+    `fairness` what it would cost to protect each segment's fair share.
     """
 
     queue: pd.DataFrame
@@ -43,6 +48,8 @@ class Decision:
     certificate: Certificate
     judgement: Judgement
     elsewhere: Mapping[str, float]
+    rules: pd.DataFrame
+    fairness: pd.DataFrame
     inbound: pd.DataFrame
 
 
@@ -66,19 +73,22 @@ def decide(
     pool = places_in(predictions.inbound.pools, lines)
     goods = pools["available_now"].to_numpy(np.float64)[places_in(pools, predictions.inbound.pools)]
     chances = chances_of(predictions.inbound, _still_wanted(lines, pool, goods))
-    waits = _waits(lines, predictions, chances, goods, pool, policy)
+    limits = limits_of(lines, pools, policy)
+    waits = _waits(lines, predictions, chances, goods, pool, limits, policy)
     lines = lines.assign(loss_if_waits=waits.costs["loss_if_waits"]).join(waits.planned)
-    allocation = give_out(lines, pools, policy)
+    allocation = give_out(lines, pools, policy, limits)
     lines = lines.join(rank_lines(lines)).assign(ship_now_quantity=allocation.ship_now_quantity)
-    elsewhere = _elsewhere(lines, features["alternative_goods"], predictions, waits, allocation, policy)
+    elsewhere = _elsewhere(lines, features["alternative_goods"], predictions, waits, allocation, limits, policy)
     lines = lines.join(advice_columns(lines, elsewhere.advice, run.currency, policy))
+    lines = lines.assign(rule=rule_words(lines, limits, allocation, policy))
     ships = when_lines_ship(lines, predictions.survival, chances, pools, run.calendar, policy)
     receipts = predictions.receipts.assign(wait_days=wait_days(predictions.arrival)).join(ships)
     queue = fulfilment_queue(lines, waits.costs, allocation, receipts, previous, run, policy)
     told, today = features["inbound_dates"], day_of(features)
     inbound = inbound_list(predictions.inbound, told, disrupted(told, today), queue, run, policy, today)
     judgement = judged(waits, lines, goods)
-    return Decision(queue, allocation.pools, allocation.certificate, judgement, elsewhere.facts, inbound)
+    priced = price_of_rules(lines, pools, policy), fairness_table(lines, pools, policy)
+    return Decision(queue, allocation.pools, allocation.certificate, judgement, elsewhere.facts, *priced, inbound)
 
 
 def _elsewhere(
@@ -87,17 +97,24 @@ def _elsewhere(
     predictions: Predictions,
     waits: PricedWaits,
     allocation: Allocation,
+    limits: Limits,
     policy: Policy,
 ) -> Alternatives:
     """What lines that still wait could have of other pools' goods."""
     carried = waits.costs["future_share"].to_numpy(np.float64)
     made_of = Waits(predictions.survival, carried, predictions.joint_cancel_share)
-    pools = allocation.pools.assign(protected=0.0)
+    pools = allocation.pools.assign(protected=limits.protected[limits.is_kept].sum(axis=0))
     return alternatives(lines, made_of, goods, pools, predictions.inbound, policy)
 
 
 def _waits(
-    lines: pd.DataFrame, predictions: Predictions, chances: Chances, goods: Floats, pool: Codes, policy: Policy
+    lines: pd.DataFrame,
+    predictions: Predictions,
+    chances: Chances,
+    goods: Floats,
+    pool: Codes,
+    limits: Limits,
+    policy: Policy,
 ) -> PricedWaits:
     """Price every line's wait by the plan of its pool's goods now and later."""
     survival, arrival = predictions.survival, predictions.arrival
@@ -106,7 +123,7 @@ def _waits(
     has_own = lines["order_line_id"].isin(predictions.inbound.lines["for_order_line_id"].dropna()).to_numpy(np.bool_)
     joint = predictions.joint_cancel_share
     costs = cost_by_chance(lines, survival, arrival, later, pool, has_own, joint, policy)
-    return priced_waits(lines, costs, later, goods, pool, policy.counted_cancel_share)
+    return priced_waits(lines, costs, later, goods, pool, limits, policy.counted_cancel_share)
 
 
 def _still_wanted(lines: pd.DataFrame, pool: Codes, goods: Floats) -> Floats:

@@ -1,14 +1,21 @@
 """The economics' one settings class: every assumption with its unit, its source and whether it was measured."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from typing import Any
+
+from decisions.segments import Segment, nearest, segments_from
+from decisions.transfers import Transfer, transfers_from
 
 BHAN_ANDERSON = "Bhan & Anderson, Marketing Science 2023: 6.1 % of next year's orders beyond ten days, 2.1 % on average"
 NINE_TO_ONE = "only their ratio counts: nine to one is a date that is met nine times in ten"
+GRUEN = "Gruen, Corsten & Bharadwaj 2002, Retail Out-of-Stocks: 45 % of shoppers take another product at the shelf"
 SITE_SAYS = "the site's own figure; without one it costs nothing"
+
+
+# Settings that are lists of tables, and what builds their rows.
+LISTS: Mapping[str, Callable[[object], tuple[Any, ...]]] = {"segments": segments_from, "transfers": transfers_from}
 
 
 def _assumed(default: float, unit: str, source: str, low: float, high: float = math.inf) -> Any:
@@ -16,13 +23,18 @@ def _assumed(default: float, unit: str, source: str, low: float, high: float = m
     return field(default=default, metadata={"unit": unit, "source": source, "basis": "assumed", "range": (low, high)})
 
 
+def _stated(default: Any, unit: str, source: str, between: tuple[float, float] | None) -> Any:
+    """Declare one rule of the site; a number has a range."""
+    return field(default=default, metadata={"unit": unit, "source": source, "basis": "stated", "range": between})
+
+
 @dataclass(frozen=True)
 class Policy:
     """What waiting costs and how goods are given out, as far as the data do not say it.
 
-    Each field's metadata holds its unit, source, basis ("assumed" or "measured") and allowed range. The paper symbols
-    are those of the programme: cancel_lost_share [kappa], late_lost_share and late_lost_scale_days [G],
-    cancel_handling_cost [a], late_penalty_share_per_day [s].
+    Each field's metadata holds its unit, source and basis ("assumed" or "measured"; "stated": a rule of the site), and
+    the allowed range of a number. The paper symbols are those of the programme: cancel_lost_share [kappa],
+    late_lost_share and late_lost_scale_days [G], cancel_handling_cost [a], late_penalty_share_per_day [s].
 
     Raises
     ------
@@ -54,17 +66,38 @@ class Policy:
     counted_cancel_share: float = _assumed(
         1, "share of the expected cancellations", "they free later goods for others; 0 keeps goods for lines gone", 0, 1
     )
+    shipment_cost: float = _assumed(0, "money per extra shipment", SITE_SAYS, 0)
+    longest_wait_days: int = _stated(
+        0, "days", "lines that waited longer go before others; 0: none does", (0, math.inf)
+    )
+    transfer_days: int = _assumed(3, "days", "goods moved to another warehouse; taken, not measured anywhere", 0, 730)
+    transfer_cost_per_unit: float = _assumed(0, "money per unit moved", SITE_SAYS, 0)
+    transfer_cost_per_line: float = _assumed(0, "money per order line whose goods are moved", SITE_SAYS, 0)
+    kept_goods_cover: float = _assumed(
+        0.9, "probability", "what a pool keeps covers its new demand until its next goods; as for promises", 0.5, 0.999
+    )
+    substitute_accept_share: float = _assumed(0.45, "share of customers", GRUEN, 0, 1)
     # 1 million cells are some 5 ms: pools that large are rare, and past them greedy with its bound serves.
     exact_pool_cells: int = _assumed(1_000_000, "table cells", "largest pool solved exactly", 0)
+    segments: tuple[Segment, ...] = _stated((), "rules", "lines treated alike, and how: docs/rules.md", None)
+    transfers: tuple[Transfer, ...] = _stated(
+        (),
+        "ways",
+        "between warehouses, with days and costs of their own; where any is named, there are no others",
+        None,
+    )
 
     def __post_init__(self) -> None:
         """Check every field once, so that nothing behind this door has to."""
-        problems = [text for item in fields(self) if (text := _problem(item, getattr(self, item.name)))]
+        numbers = [item for item in fields(self) if item.metadata["range"]]
+        problems = [text for item in numbers if (text := _problem(item, getattr(self, item.name)))]
         if problems:
             raise ValueError(
-                f"policy: {len(problems)} of {len(fields(self))} values cannot be used: {'; '.join(problems)};"
+                f"policy: {len(problems)} of {len(numbers)} values cannot be used: {'; '.join(problems)};"
                 " correct them in the settings' table policy"
             )
+        for name in LISTS:
+            _checked(name, getattr(self, name))
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> "Policy":
@@ -78,12 +111,12 @@ class Policy:
         names = [item.name for item in fields(cls)]
         unknown = sorted(set(table) - set(names))
         if unknown:
-            hints = [f"{name!r}{_nearest(name, names)}" for name in unknown]
+            hints = [f"{name!r}{nearest(name, names)}" for name in unknown]
             raise ValueError(
                 f"policy: {len(unknown)} of {len(table)} settings are unknown: {', '.join(hints)};"
                 f" remove them or use one of {', '.join(names)}"
             )
-        return cls(**table)
+        return cls(**{**table, **{name: _checked(name, table.get(name, ())) for name in LISTS}})
 
     @property
     def promise_quantile(self) -> float:
@@ -95,9 +128,11 @@ class Policy:
         return float(-self.late_lost_share * math.expm1(-waited_days / self.late_lost_scale_days))
 
 
-def _nearest(name: str, names: list[str]) -> str:
-    match = get_close_matches(name, names, n=1)
-    return f" (did you mean {match[0]!r}?)" if match else ""
+def _checked(name: str, tables: object) -> tuple[Any, ...]:
+    try:
+        return LISTS[name](tables)
+    except ValueError as error:
+        raise ValueError(f"policy: {error}; correct it under [[policy.{name}]] in the settings") from error
 
 
 def _problem(item: Any, value: object) -> str | None:

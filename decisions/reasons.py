@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from decisions.passed_over import MEANING
+
 TERMS = {
     "loss_cancel": "this order",
     "loss_future_orders": "future orders",
@@ -33,6 +35,8 @@ class Line(NamedTuple):
     override_who: object
     override_why: object
     alternative_said: str  # what lies elsewhere and what it would save; '' if nothing
+    rule: object  # what a rule of the site did to it; null if nothing
+    passed_over: object  # key of `passed_over.MEANING`; null if nothing is to be said
     served_price: float  # least money per unit lost among the pool's unpinned lines that got goods; NaN if none did
 
 
@@ -66,9 +70,11 @@ def _sentence(line: Line, wording: Wording) -> str:
     if line.override == "pin":
         return f"{verb}: pinned{_by_whom(line)}."
     if line.loss_if_waits < 0:
-        return f"{verb}: {_costs_more(line, wording)}, but no other line can use these goods."
+        why = line.rule if _is_told(line.rule) else "no other line can use these goods"
+        return f"{verb}: {_costs_more(line, wording)}, but {why}."
     lost = f"{line.loss_if_waits:.2f} {wording.currency} would be lost by waiting {_how_long(line, wording)}"
-    return f"{verb}: {lost}{_parts(line)}{_guess(line, wording)}."
+    by_rule = f"; {line.rule}" if _is_told(line.rule) else ""
+    return f"{verb}: {lost}{_parts(line)}{by_rule}{_guess(line, wording)}."
 
 
 def _held(line: Line) -> str:
@@ -117,6 +123,8 @@ def _why_no_goods(line: Line) -> str:
         return "no goods are here"
     if line.available_now < line.open_quantity and not line.may_split:
         return f"it ships only in whole, and {line.available_now:g} of the {line.open_quantity:g} units are here"
+    if _is_told(line.rule):
+        return str(line.rule)
     if price <= line.served_price:
         more = "more" if price < line.served_price else "as much"
         return f"the goods go to lines that lose {more} per unit ({line.served_price:.2f} against {price:.2f})"
@@ -124,6 +132,8 @@ def _why_no_goods(line: Line) -> str:
         return "not all lines that must ship together with it can ship"
     if line.served_price != line.served_price:
         return "the goods go to pinned lines"
+    if _is_told(line.passed_over):
+        return MEANING[str(line.passed_over)]
     return "the goods save more on other lines together"
 
 

@@ -1,60 +1,52 @@
 """Lines of one ship group: they leave together, each in whole, or none of them leaves."""
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+Rows = npt.NDArray[np.intp]
 
-TOLERANCE = 1e-9
+
+@dataclass(frozen=True)
+class ShipGroups:
+    """The lines of each group, side by side and by order_line_id, so that sums do not hang on the order of rows."""
+
+    code: Codes  # (n_lines,) place of the group's name, -1: none
+    rows: Rows  # (n_tied,) rows of the lines, group by group
+    starts: Rows  # (n_groups,) where each group begins in `rows`
+
+    @classmethod
+    def of(cls, lines: pd.DataFrame) -> "ShipGroups":
+        """Find the groups of these lines."""
+        code = pd.factorize(lines["ship_group"], sort=True)[0].astype(np.int64)
+        tied = np.flatnonzero(code >= 0)
+        by_id = pd.factorize(lines["order_line_id"].iloc[tied], sort=True)[0]
+        rows = tied[np.lexsort((by_id, code[tied]))]
+        return cls(code, rows, np.flatnonzero(np.diff(code[rows], prepend=-1)))
+
+    def of_each(self, values: npt.NDArray[Any], how: np.ufunc) -> npt.NDArray[Any]:
+        """Give every tied line what `how` (add, maximum, logical_or) makes of its group's values; others their own.
+
+        >>> lines = pd.DataFrame({"order_line_id": ["a", "b", "c"], "ship_group": ["g", None, "g"]})
+        >>> ShipGroups.of(lines).of_each(np.array([1.0, 2.0, 3.0]), np.add).tolist()
+        [4.0, 2.0, 4.0]
+        """
+        result = values.copy()
+        if len(self.rows):
+            result[self.rows] = how.reduceat(values[self.rows], self.starts)[self.code[self.rows]]
+        return result
 
 
 def split_groups(lines: pd.DataFrame, is_held: Flags) -> Flags:
     """Lines whose group cannot leave: one of its lines may have no goods, or is open and not in the queue."""
-    return _any_of_group(lines, is_held | lines["group_waits_elsewhere"].to_numpy(np.bool_))
-
-
-def pinned_groups(lines: pd.DataFrame, is_pinned: Flags) -> Flags:
-    """Pinned lines, and with them those that must leave together with one."""
-    return is_pinned | _any_of_group(lines, is_pinned)
-
-
-def complete_groups(lines: pd.DataFrame, given: Floats) -> Flags:
-    """Lines whose group ships in whole, and lines without a group."""
-    return ~_any_of_group(lines, given < lines["open_quantity"].to_numpy(np.float64) - TOLERANCE)
-
-
-def groups_that_still_fit(lines: pd.DataFrame, pool: Codes, may_have: Flags, given: Floats, left: Floats) -> Floats:
-    """Units for passed-over groups that fit into the goods left, those that lose most per unit first."""
-    tied = lines["ship_group"].notna().to_numpy(np.bool_) & ~split_groups(lines, ~may_have)
-    waiting = tied & ~_any_of_group(lines, given > 0)
-    extra, left = np.zeros(len(lines)), left.copy()
-    rows = pd.DataFrame(
-        {
-            "group": lines["ship_group"].to_numpy()[waiting],
-            "row": np.flatnonzero(waiting),
-            "loss": lines["loss_if_waits"].to_numpy(np.float64)[waiting],
-            "quantity": lines["open_quantity"].to_numpy(np.float64)[waiting],
-        }
-    )
-    totals = rows.groupby("group", sort=True)[["loss", "quantity"]].sum()
-    members = rows.groupby("group", sort=True)["row"].agg(list)
-    worth = (totals["loss"] / totals["quantity"]).sort_values(ascending=False, kind="stable")
-    for group in worth.index:
-        here = np.array(members[group])
-        needed = np.bincount(pool[here], weights=lines["open_quantity"].to_numpy(np.float64)[here], minlength=len(left))
-        if np.all(needed <= left + TOLERANCE):
-            extra[here] = lines["open_quantity"].to_numpy(np.float64)[here]
-            left = np.maximum(left - needed, 0)
-    return extra
-
-
-def _any_of_group(lines: pd.DataFrame, flag: Flags) -> Flags:
-    """Lines in whose group `flag` holds for any line; False without a group."""
-    group = pd.factorize(lines["ship_group"])[0]
-    if (group < 0).all():
+    if lines["ship_group"].isna().all():
         return np.zeros(len(lines), dtype=np.bool_)
-    hit = np.bincount(group[group >= 0], weights=flag[group >= 0]) > 0
-    return (group >= 0) & hit[np.maximum(group, 0)]
+    groups = ShipGroups.of(lines)
+    cannot = is_held | lines["group_waits_elsewhere"].to_numpy(np.bool_)
+    split: Flags = (groups.code >= 0) & groups.of_each(cannot, np.logical_or)
+    return split

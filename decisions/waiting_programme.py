@@ -9,12 +9,11 @@ import pandas as pd
 from decisions.cost_by_chance import ChanceCosts
 from decisions.cost_of_waiting import frame_of
 from decisions.later_goods import LaterGoods
+from decisions.limits import Limits
 from decisions.plans import Plan, best_plan
 from decisions.pool_programme import QUANTITY_TOLERANCE
 from decisions.programme import NOW, Programme
-from decisions.ranking import is_held
-from decisions.ship_groups import split_groups
-from decisions.wishes import pinned_units
+from decisions.wishes import lines_that_may_have, pinned_units
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
@@ -52,33 +51,40 @@ class PricedWaits:
 
 
 def priced_waits(
-    lines: pd.DataFrame, costs: ChanceCosts, later: LaterGoods, goods: Floats, pool: Codes, cancel_share: float
+    lines: pd.DataFrame,
+    costs: ChanceCosts,
+    later: LaterGoods,
+    goods: Floats,
+    pool: Codes,
+    limits: Limits,
+    cancel_share: float,
 ) -> PricedWaits:
     """Plan now and the later chances for all lines, and price every line's wait by what later goods are worth.
 
     W is the least over the later chances of what the line loses until then and the price of the units it takes then;
-    its terms are those of that chance, the soonest of equals. Pins have their goods before anybody else and what is
-    left of them is planned for like the others. Held lines and those that cannot ship today are planned for later
-    only, excluded ones not at all; every line has its W all the same.
+    its terms are those of that chance, the soonest of equals. Pins and confirmations that are kept have their goods
+    before anybody else and what is left of them is planned for like the others. Held lines and those that cannot ship
+    today are planned for later only, excluded ones not at all; every line has its W all the same.
 
     Parameters
     ----------
     lines : open lines, as `give_out` takes them, but for loss_if_waits
     goods : (n_pools,), units here now
     pool : row of each line's pool
+    limits : what rules allow the lines today; of them the plan knows what is kept for a line and who gets nothing
     cancel_share : part of the expected cancellations counted on when later goods are planned, 0 to 1; with 0 goods are
         kept for lines that will have gone (minimum-cost flow, the conservative variant)
     """
     order = np.lexsort((pd.factorize(lines["order_line_id"], sort=True)[0], pool))
     quantity = lines["open_quantity"].to_numpy(np.float64)
     later_units = quantity[:, None] * (1 - cancel_share * (1 - costs.wanted))
-    pinned = _pinned_units(lines, goods, pool)
+    pinned = _served_first(lines, goods, pool, limits)
     is_excluded = (lines["override"] == "exclude").fillna(False).to_numpy(np.bool_)
     part = np.where(is_excluded, 0.0, np.maximum(1 - pinned / quantity, 0.0))
     rows = order[part[order] > QUANTITY_TOLERANCE]
     left = np.maximum(goods - np.bincount(pool, pinned, minlength=len(goods)), 0.0)
     share, total = part[rows, None], costs.total
-    never_now = np.where(_may_ship_now(lines, goods, pool), 0.0, np.inf)
+    never_now = np.where(_may_ship_now(lines, goods, pool, limits), 0.0, np.inf)
     programme = Programme(
         pool[rows],
         np.concatenate([never_now[rows, None], share * total[rows, :-1]], axis=1),
@@ -166,17 +172,19 @@ def _planned(
     return pd.DataFrame(found, index=lines.index)
 
 
-def _pinned_units(lines: pd.DataFrame, goods: Floats, pool: Codes) -> Floats:
-    """Units that pins take of their pools; if goods are too few, all pins of a pool the same share of their wish."""
-    asked = pinned_units(lines)
+def _served_first(lines: pd.DataFrame, goods: Floats, pool: Codes, limits: Limits) -> Floats:
+    """Units of pins and kept confirmations; where a pool has too few for them, all get the same share of their wish."""
+    kept = np.where(lines_that_may_have(lines, limits), limits.least, 0.0)
+    asked = np.minimum(np.maximum(pinned_units(lines), kept), lines["open_quantity"].to_numpy(np.float64))
     of_pool = np.bincount(pool, asked, minlength=len(goods))
     share = np.divide(goods, of_pool, out=np.ones(len(goods)), where=of_pool > goods)
     return np.asarray(asked * share[pool])
 
 
-def _may_ship_now(lines: pd.DataFrame, goods: Floats, pool: Codes) -> Flags:
-    """Lines that could leave today: not held, no group that cannot leave, and no whole line too large for its pool."""
+def _may_ship_now(lines: pd.DataFrame, goods: Floats, pool: Codes, limits: Limits) -> Flags:
+    """Lines that could leave today: allowed to, and no whole line that is too large for its pool or its limit."""
     whole = ~lines["may_split"].to_numpy(np.bool_) | lines["ship_group"].notna().to_numpy(np.bool_)
-    fits = ~whole | (lines["open_quantity"].to_numpy(np.float64) <= goods[pool] + QUANTITY_TOLERANCE)
-    may: Flags = ~is_held(lines) & ~split_groups(lines, is_held(lines)) & fits
+    most = np.minimum(limits.most, goods[pool]) + QUANTITY_TOLERANCE
+    fits = np.where(whole, lines["open_quantity"].to_numpy(np.float64) <= most, limits.most > 0)
+    may: Flags = lines_that_may_have(lines, limits) & fits
     return may

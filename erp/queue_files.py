@@ -50,7 +50,7 @@ def write_queue(
 
     Parameters
     ----------
-    beside : tables written as CSV files of their names: rejected, not_ranked, inbound
+    beside : tables written as CSV files of their names: rejected, not_ranked, inbound, rules, fairness
     manifest_facts : goes into the manifest as it stands; times become ISO texts in UTC.
 
     Raises

@@ -10,6 +10,12 @@ orders as (
     select order_id, sum(quantity * unit_price) as order_value, cast(count(*) as double) as order_n_lines
     from known_lines where order_id in (select order_id from waiting) group by order_id
 ),
+-- Goods confirmed to a line in another warehouse are none of its pool.
+confirmed as (
+    select w.order_line_id, sum(r.quantity) as quantity
+    from waiting w join known_soft_reservations r on r.order_line_id = w.order_line_id and r.warehouse_id = w.warehouse_id
+    group by w.order_line_id
+),
 -- Ship groups with an open line that is no back order: not yet due, or set aside. A line picked in full is not open: its
 -- goods are ready and wait for the rest of the group.
 groups_elsewhere as (
@@ -45,12 +51,13 @@ select l.order_line_id, l.order_id, l.root_id, l.root_order_id, l.customer_id, l
        c.customer_n_cancelled, c.customer_n_open_lines,
        p.product_cancel_share, p.product_mean_wait_days, p.product_n_lines_91d, p.product_n_waiting_lines,
        p.supplier_id, p.supplier_mean_delay_days, p.supplier_late_share,
-       coalesce(h.available_now, 0.0) as goods_here
+       coalesce(h.available_now, 0.0) as goods_here, least(coalesce(f.quantity, 0.0), l.open_quantity) as soft_reserved_quantity
 from waiting l
 join orders o on o.order_id = l.order_id
 join products p on p.product_id = l.product_id
 left join groups_elsewhere e on e.ship_group = l.ship_group
 left join told_dates t on t.order_line_id = l.order_line_id
+left join confirmed f on f.order_line_id = l.order_line_id
 left join known_customers k on k.customer_id = l.customer_id
 left join customers c on c.customer_id = l.customer_id
 left join known_stock h on h.product_id = l.product_id and h.warehouse_id = l.warehouse_id

@@ -62,6 +62,15 @@ def _parser() -> argparse.ArgumentParser:
     _add(commands, "run", _run, "the main job: check, train if needed, score, publish", "data", "store", "out")
     _add(commands, "train", _train, "train the models on the facts known at T", "data", "store")
     _add(commands, "score", _score, "score and publish with the models that serve T", "data", "store", "out")
+    _add(
+        commands,
+        "sensitivity",
+        _sensitivity,
+        "how far a wrong assumption moves money and lines",
+        "data",
+        "store",
+        "out",
+    )
     explain = _add(commands, "explain", _explain, "why a line of the last published queue ships or waits", "store")
     explain.add_argument("line", metavar="LINE", help="its order_line_id")
     simulate = _add(commands, "simulate", _simulate, "write the tables of a simulated company", "out")
@@ -186,6 +195,13 @@ def _score(arguments: argparse.Namespace) -> None:
     from pipelines.queue_report import published_text
 
     print(published_text(_go(arguments, "pipelines.score_queue.score_queue", "score")))
+
+
+def _sensitivity(arguments: argparse.Namespace) -> None:
+    from pipelines.jobs import weigh_assumptions
+    from pipelines.queue_report import sensitivity_text
+
+    print(sensitivity_text(weigh_assumptions(*_site_and_moment(arguments))))
 
 
 def _explain(arguments: argparse.Namespace) -> None:

@@ -8,6 +8,7 @@ from erp.laws import Findings
 from erp.settings import Site
 from features.feature_tables import count_causes
 from pipelines.steps import (
+    assumptions_of,
     champions,
     features_of,
     known_facts,
@@ -72,3 +73,13 @@ def what_if(site: Site, as_of: datetime) -> Path:
         features = features_of(run, facts)
         versions = champions(run.ledger, as_of) or train_on(run, facts, features)
         return show_queue(scored_queue(run, facts, features, versions), site)
+
+
+def weigh_assumptions(site: Site, as_of: datetime) -> Path:
+    """Say how far the morning's money and lines move if an assumption of the policy is wrong; publishes no queue."""
+    ready_to_publish(site)
+    with open_morning(site, as_of) as run:
+        facts = known_facts(run, site)
+        features = features_of(run, facts)
+        versions = champions(run.ledger, as_of) or train_on(run, facts, features)
+        return assumptions_of(run, facts, features, versions)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -68,6 +69,31 @@ def _who(line: object) -> str:
     """The customer's name, else id; nobody is known behind an anonymous line."""
     known = [text for text in (line.customer_name, line.customer_id) if pd.notna(text)]  # type: ignore[attr-defined]
     return str(known[0]) if known else "anonymous"
+
+
+def sensitivity_text(out: str | Path) -> str:
+    """How far each assumption moves money and lines at its ends, and what is regretted if it is wrong."""
+    table = pd.read_csv(Path(out) / "sensitivity.csv")
+    head = (
+        f"{table['lost_base'].iloc[0]:,.2f} are expected to be lost by lines passed over today; if an assumption is at"
+        f" its low or high end ({out}/sensitivity.csv):"
+    )
+    return "\n".join([head, *(_assumption(row) for row in table.to_dict("records"))])
+
+
+def _assumption(row: Mapping[Any, Any]) -> str:
+    """What one assumption moves, and what the decision made loses then.
+
+    >>> ends = {"lost_low": 90.0, "lost_high": 120.0, "n_lines_changed_low": 0, "n_lines_changed_high": 3}
+    >>> _assumption({"field": "a", "base": 2, "low": 1, "high": 4, "lost_base": 100.0, "regret": 0.5} | ends)
+    'a 2 (1 to 4): money -10.00 to +20.00, lines that ship other units 0 and 3, regret 0.50'
+    """
+    ends = [row[f"lost_{end}"] - row["lost_base"] for end in ("low", "high")]
+    moved = [row[f"n_lines_changed_{end}"] for end in ("low", "high")]
+    return (
+        f"{row['field']} {row['base']:g} ({row['low']:g} to {row['high']:g}): money {ends[0]:+,.2f} to {ends[1]:+,.2f},"
+        f" lines that ship other units {moved[0]} and {moved[1]}, regret {row['regret']:,.2f}"
+    )
 
 
 def line_text(site: Site, order_line_id: str) -> str:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -15,6 +16,7 @@ from decisions.fulfilment_queue import RunFacts
 from decisions.inbound_list import inbound_facts
 from decisions.morning import Decision, decide
 from decisions.policy import Policy
+from decisions.sensitivity import ASSUMPTIONS, sensitivity
 from decisions.working_days import WorkCalendar
 from erp.fingerprint import code_version, fingerprint
 from erp.known import Facts, LastRun, gather, local_day
@@ -191,25 +193,63 @@ def scored_queue(
     run: Run, facts: Facts, features: Mapping[str, pd.DataFrame], versions: Mapping[str, ModelVersion]
 ) -> Scored:
     """Score the open lines, give out the goods, and write the queue's files into the run's folder."""
-    site, policy = facts.site, Policy.from_table(facts.site.policy)
-    previous = run.ledger.last_published(run.as_of)
-    hashes = {name: version.version_hash for name, version in sorted(versions.items())}
-    ran = RunFacts(
-        run_id=_run_id(run.as_of, facts, policy, hashes, previous),
-        as_of=run.as_of,
-        currency=site.currency,
-        model_changed=previous is not None and _models_of(previous) != hashes,
-        calendar=WorkCalendar(site.working_days, site.holidays),
-    )
+    desk = Desk.of(run, facts, features, versions)
     _log.info("scoring %d open back-ordered lines", len(features["lines"]))
-    folders = {name: version.folder for name, version in versions.items()}
-    refused = {name: refused_in(folder) for name, folder in folders.items()}
-    predictions = predict(load(folders), features, policy.horizon_days, policy.default_wait_days, refused)
-    decision = decide(features, predictions, _queue_of(previous), ran, policy)
+    decision = desk.decide(Policy.from_table(facts.site.policy))
     run.reach("scored")
-    run.note(models=hashes)
-    folder = run.keep_folder("queue", _write, decision, facts, ran, hashes)
-    return Scored(folder, decision, _tags(run, facts) | {"run_id": ran.run_id})
+    run.note(models=desk.hashes)
+    folder = run.keep_folder("queue", _write, decision, facts, desk.ran, desk.hashes)
+    return Scored(folder, decision, _tags(run, facts) | {"run_id": desk.ran.run_id})
+
+
+def assumptions_of(
+    run: Run, facts: Facts, features: Mapping[str, pd.DataFrame], versions: Mapping[str, ModelVersion]
+) -> Path:
+    """Decide the morning anew under each assumption's ends, and write what that moves."""
+    desk = Desk.of(run, facts, features, versions)
+    _log.info("deciding anew for each of %d assumptions of the policy", len(ASSUMPTIONS))
+    table = sensitivity(Policy.from_table(facts.site.policy), desk.decide)
+    out = Path(facts.site.out)
+    out.mkdir(parents=True, exist_ok=True)
+    table.to_csv(out / "sensitivity.csv", index=False, lineterminator="\n")
+    return out
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A morning ready to be decided, under the site's policy or another."""
+
+    features: Mapping[str, pd.DataFrame]
+    models: Mapping[str, Any]
+    refused: Mapping[str, Sequence[str]]
+    hashes: Mapping[str, str]
+    previous: pd.DataFrame | None
+    ran: RunFacts
+
+    @classmethod
+    def of(
+        cls, run: Run, facts: Facts, features: Mapping[str, pd.DataFrame], versions: Mapping[str, ModelVersion]
+    ) -> "Desk":
+        """Load the models and the last published queue."""
+        site, policy = facts.site, Policy.from_table(facts.site.policy)
+        previous = run.ledger.last_published(run.as_of)
+        hashes = {name: version.version_hash for name, version in sorted(versions.items())}
+        ran = RunFacts(
+            run_id=_run_id(run.as_of, facts, policy, hashes, previous),
+            as_of=run.as_of,
+            currency=site.currency,
+            model_changed=previous is not None and _models_of(previous) != hashes,
+            calendar=WorkCalendar(site.working_days, site.holidays),
+        )
+        folders = {name: version.folder for name, version in versions.items()}
+        refused = {name: refused_in(folder) for name, folder in folders.items()}
+        return cls(features, load(folders), refused, hashes, _queue_of(previous), ran)
+
+    def decide(self, policy: Policy) -> Decision:
+        """The morning's decision under this policy."""
+        days = policy.horizon_days, policy.default_wait_days
+        predictions = predict(self.models, self.features, *days, self.refused)
+        return decide(self.features, predictions, self.previous, self.ran, policy)
 
 
 def publish_queue(run: Run, scored: Scored, site: Site) -> Path:
@@ -248,6 +288,7 @@ def _write(folder: Path, decision: Decision, facts: Facts, ran: RunFacts, hashes
         "inbound": dict(inbound_facts(decision.inbound, decision.queue)),
     }
     beside = {"rejected": facts.rejected, "not_ranked": facts.not_ranked, "inbound": decision.inbound}
+    beside |= {"rules": decision.rules, "fairness": decision.fairness}
     write_queue(folder, decision.queue, beside, said)
 
 

@@ -24,6 +24,8 @@ DEFAULTS: dict[str, Any] = {
     "owner": None,
     "segment": None,
     "credit_hold": False,
+    "soft_reserved_quantity": 0.0,
+    "rule": None,
     "contact_allowed": True,
     "is_discontinued": False,
     "cutoff_on": TODAY,

@@ -18,6 +18,7 @@ LINE = {
     "wait_source": "inbound",
     "available_now": 1.0,
     "ship_now_quantity": 1.0,
+    "passed_over": None,
     "served_price": 18.38,
 }
 WAITS = {
@@ -64,6 +65,8 @@ def test_a_line_that_waits_names_where_the_goods_go():
         ),
         ({"served_price": np.nan}, "; the goods go to pinned lines."),
         ({"served_price": 2.0}, "; the goods save more on other lines together."),
+        ({"served_price": 2.0, "passed_over": "shipment"}, "; a part would save less than the shipment costs."),
+        ({"rule": "12 units are kept for segment key"}, "; 12 units are kept for segment key."),
         ({"served_price": 2.0, "ship_group": "g"}, "; not all lines that must ship together with it can ship."),
     ],
 )

@@ -1,6 +1,7 @@
 """The morning's programme: prices worked by hand, who takes part, and how today's choice is judged."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from decisions.allocation import give_out
 from decisions.cost_by_chance import ChanceCosts, cost_by_chance
 from decisions.cost_of_waiting import COLUMNS, cost_of_waiting
 from decisions.later_goods import LaterGoods
+from decisions.limits import Limits
 from decisions.policy import Policy
 from decisions.waiting_programme import judged, priced_waits
 from tests.decisions.open_lines import open_lines, pools, surely_on_day, wanted_at_daily_hazard
@@ -26,7 +28,9 @@ def waits_of(lines, hazards, days, units, goods, policy=NO_FUTURE, cancel_share=
     later = later or LaterGoods(on_days(*days).day, np.array([units], dtype=float), 180)
     pool = np.zeros(len(lines), dtype=np.int64)
     costs = cost_by_chance(lines, survival, arrival, later, pool, np.zeros(len(lines), dtype=bool), 0.0, policy)
-    return priced_waits(lines, costs, later, np.array([goods], dtype=float), pool, cancel_share)
+    return priced_waits(
+        lines, costs, later, np.array([goods], dtype=float), pool, Limits.none(len(lines), 1), cancel_share
+    )
 
 
 def three_lines(**columns):
@@ -50,7 +54,7 @@ def test_goods_that_suffice_later_have_no_price():
     later = LaterGoods(random_chances(4, 1, 911).day, np.full((4, 1), np.inf), 180)
     pool = np.arange(80) % 4
     costs = cost_by_chance(lines, survival, arrival, later, pool, np.zeros(80, dtype=bool), 0.35, Policy())
-    priced = priced_waits(lines, costs, later, np.full(4, 7.0), pool, ALL_COUNTED).costs
+    priced = priced_waits(lines, costs, later, np.full(4, 7.0), pool, Limits.none(80, 4), ALL_COUNTED).costs
     alone = cost_of_waiting(lines, survival, arrival, 0.35, Policy())
     np.testing.assert_array_equal(priced[alone.columns], alone)
 
@@ -65,7 +69,7 @@ def random_waits(n_lines, seed, n_pools=6, **columns):
 
 
 def test_the_four_terms_make_up_the_loss():
-    priced = priced_waits(*random_waits(240, seed=912), ALL_COUNTED).costs
+    priced = priced_waits(*random_waits(240, seed=912), Limits.none(240, 6), ALL_COUNTED).costs
     np.testing.assert_allclose(priced[list(COLUMNS[1:])].sum(axis=1), priced["loss_if_waits"], rtol=0, atol=1e-9)
     assert (priced["loss_later_goods"] > 0.1).sum() > 20
 
@@ -74,9 +78,9 @@ def test_the_order_of_the_lines_changes_nothing():
     lines, costs, later, goods, pool = random_waits(240, seed=913)
     order = np.random.default_rng(1).permutation(240)
     shuffled = ChanceCosts(costs.terms[order], costs.wanted[order], costs.said.iloc[order].reset_index(drop=True))
-    once = priced_waits(lines, costs, later, goods, pool, ALL_COUNTED).costs
+    once = priced_waits(lines, costs, later, goods, pool, Limits.none(len(lines), 6), ALL_COUNTED).costs
     again = priced_waits(
-        lines.iloc[order].reset_index(drop=True), shuffled, later, goods, pool[order], ALL_COUNTED
+        lines.iloc[order].reset_index(drop=True), shuffled, later, goods, pool[order], Limits.none(240, 6), ALL_COUNTED
     ).costs
     assert again["loss_if_waits"].to_numpy().tobytes() == once["loss_if_waits"].to_numpy()[order].tobytes()
 
@@ -90,8 +94,8 @@ def test_splitting_lines_changes_no_price_and_no_sum():
     halves = ChanceCosts(
         costs.terms[half] * share[:, None, None], costs.wanted[half], costs.said.iloc[half].reset_index(drop=True)
     )
-    whole = priced_waits(lines, costs, later, goods, pool, ALL_COUNTED)
-    split = priced_waits(parts, halves, later, goods, pool[half], ALL_COUNTED)
+    whole = priced_waits(lines, costs, later, goods, pool, Limits.none(len(lines), 6), ALL_COUNTED)
+    split = priced_waits(parts, halves, later, goods, pool[half], Limits.none(240, 6), ALL_COUNTED)
     np.testing.assert_allclose(split.plan.price, whole.plan.price, rtol=1e-6, atol=1e-6)
     both = split.costs["loss_if_waits"].to_numpy().reshape(-1, 2).sum(axis=1)
     np.testing.assert_allclose(both, whole.costs["loss_if_waits"], rtol=1e-6, atol=1e-9)
@@ -125,6 +129,22 @@ def test_a_pin_has_its_goods_before_anybody_else():
     assert pinned.costs["loss_if_waits"].tolist() == pytest.approx([100, 80, 60])
 
 
+def test_a_confirmation_that_is_kept_and_a_line_that_may_have_nothing_are_planned_for_like_pins_and_holds():
+    lines = three_lines(may_split=True)
+    free = Limits.none(3, 1)
+    kept = replace(free, least=np.array([0.0, 0.0, 1.0]))
+    nothing = replace(free, most=np.array([0.0, np.inf, np.inf]))
+    later = LaterGoods(on_days(10).day, np.array([[0.5]]), 180)
+    alone = np.zeros(3, dtype=np.int64)
+    survival, arrival = wanted_at_daily_hazard(*[0.01] * 3), surely_on_day(10, 10, 10)
+    costs = cost_by_chance(lines, survival, arrival, later, alone, alone.astype(bool), 0.0, NO_FUTURE)
+    by_kept, by_none = (
+        priced_waits(lines, costs, later, np.array([1.0]), alone, limits, ALL_COUNTED) for limits in (kept, nothing)
+    )
+    assert by_kept.plan.price[0, 1] == pytest.approx(100)  # as for a pin of the third line
+    assert by_none.planned["planned_quantity"].tolist() == pytest.approx([0, 1, 0], abs=1e-6)
+
+
 def test_goods_kept_for_lines_that_will_have_gone_save_less():
     lines = open_lines(6, line_margin=np.linspace(20, 90, 6), may_split=True)
     values = [
@@ -137,7 +157,7 @@ def test_goods_kept_for_lines_that_will_have_gone_save_less():
 
 def test_lines_that_may_be_split_are_given_out_to_the_bound():
     lines, costs, later, goods, pool = random_waits(400, seed=915, may_split=True, quantity_step=2.0**-20)
-    waits = priced_waits(lines, costs, later, goods, pool, ALL_COUNTED)
+    waits = priced_waits(lines, costs, later, goods, pool, Limits.none(len(lines), 6), ALL_COUNTED)
     wanting = lines.assign(loss_if_waits=waits.costs["loss_if_waits"]).join(waits.planned)
     names = pools(*goods).assign(product_id=[f"p{k}" for k in range(6)])
     given = give_out(wanting, names, Policy()).ship_now_quantity
@@ -164,7 +184,7 @@ def test_no_lines_are_no_programme():
     later = LaterGoods(np.zeros((0, 1, 60)), np.zeros((0, 1)), 180)
     nobody, none = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool)
     costs = cost_by_chance(lines, np.ones((0, 181)), np.ones((0, 182)), later, nobody, none, 0.0, Policy())
-    waits = priced_waits(lines, costs, later, np.zeros(0), nobody, ALL_COUNTED)
+    waits = priced_waits(lines, costs, later, np.zeros(0), nobody, Limits.none(0, 0), ALL_COUNTED)
     assert len(waits.costs) == 0
     said = judged(waits, lines.assign(ship_now_quantity=np.zeros(0)), np.zeros(0))
     assert (said.lost, said.gap, said.n_pools) == (0.0, 0.0, 0)
