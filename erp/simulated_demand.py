@@ -7,6 +7,8 @@ import numpy as np
 from erp.simulated_chance import Bools, Columns, Floats, Ints, Stream, geometric, normal, uniform
 from erp.simulated_truth import (
     FAVOURITE_SHARE,
+    GUEST_PATIENCE_SPREAD,
+    LINE_PATIENCE_SPREAD,
     N_CATEGORIES,
     PROMOTED_SHARE,
     PROMOTION_DISCOUNT,
@@ -132,7 +134,11 @@ def lines_of(
     promoted = uniform(seed, Stream.ORDER, who, number, 3)[which] < PROMOTED_SHARE
     discount = customers.discount_share[customer] + PROMOTION_DISCOUNT * promoted
     quantity = 1 + geometric(u[2], customers.size_factor[customer] * products.typical_quantity[product])
-    own = np.where(customer >= customers.n_known, 0.8 * normal(seed, Stream.LINE, key, 9), customers.patience[customer])
+    own = np.where(
+        customer >= customers.n_known,
+        GUEST_PATIENCE_SPREAD * normal(seed, Stream.LINE, key, 9),
+        customers.patience[customer],
+    )
     lines: Columns = {
         "key": key,
         "customer": customer,
@@ -144,7 +150,7 @@ def lines_of(
         "due_day": np.where(requested >= 0, requested, day),
         "may_split": uniform(seed, Stream.ORDER, who, number, 4)[which] < 0.35,
         "channel": np.where(u[3] < 0.9, customers.channel[customer], 1 + (customers.channel[customer] > 0)),
-        "patience": own + 0.25 * normal(seed, Stream.LINE, key, 10),
+        "patience": own + LINE_PATIENCE_SPREAD * normal(seed, Stream.LINE, key, 10),
     }
     lines |= _money(products, product, discount) | _untold(len(key))
     kept = np.argsort(second, kind="stable")

@@ -8,26 +8,34 @@ from erp.simulated_truth import CompanyShape
 WEB = 2  # index in CHANNELS
 
 
-def own_hazard(shape: CompanyShape, lines: Columns, day: int) -> Floats:
-    """Chance that the customer cancels each line on `day` by a decision about this line alone.
+def shared_log_odds(shape: CompanyShape, lines: Columns, day: Ints | int) -> Floats:
+    """Log odds of cancelling on `day` of a customer of no particular patience: all that the tables show of them.
 
-    The log odds rise with the wait, jump on the day after the latest promise and go on rising from there; impatience,
-    a discount, a large amount, the web shop and every broken promise add to them. Before a line is due it is 0.
+    They rise with the wait, jump on the day after the latest promise and go on rising from there; a discount, a large
+    amount, the web shop and every broken promise add to them.
     """
     waited = np.maximum(day - lines["due_day"], 0)
     late = np.maximum(day - np.nan_to_num(lines["latest_promised_day"], nan=np.inf), 0.0)
     discount = 1.0 - lines["unit_price"] / lines["list_price"]
-    log_odds = (
+    return np.asarray(
         shape.base_log_odds
-        + lines["patience"]
         + 0.25 * np.log1p(waited)
         + 1.1 * (late > 0)
         + 0.35 * np.log1p(late)
         + 0.15 * (np.log(lines["open"] * lines["unit_price"]) - 5.0)
         + 2.0 * discount
         + 0.3 * (lines["channel"] == WEB)
-        + 0.2 * np.minimum(lines["n_slips"], 3)
+        + 0.2 * np.minimum(lines["n_slips"], 3),
+        dtype=np.float64,
     )
+
+
+def own_hazard(shape: CompanyShape, lines: Columns, day: int) -> Floats:
+    """Chance that the customer cancels each line on `day` by a decision about this line alone.
+
+    Impatience adds to `shared_log_odds`. Before a line is due the chance is 0.
+    """
+    log_odds = shared_log_odds(shape, lines, day) + lines["patience"]
     return np.where(lines["due_day"] < day, 1.0 / (1.0 + np.exp(-log_odds)), 0.0)
 
 

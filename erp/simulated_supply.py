@@ -8,6 +8,14 @@ from erp.simulated_chance import Columns, Floats, Ints, Stream, normal, stack, t
 from erp.simulated_demand import DAY
 from erp.simulated_truth import CompanyShape, Products
 
+LEAD_OVERRUN = 0.05  # mean logarithm of a delivery's lead time over its usual one
+LEAST_LEAD_DAYS = 2.0
+SPELL_DAYS = (30.0, 60.0)  # shortest and longest
+AFTER_SPELL_DAYS = 6.0  # within which goods held up by a spell come once it ends
+SLIP_SHARE = 0.3  # of the days on which a date has passed: a new one is told
+HOPE = (0.4, 1.2)  # of the time that goods still take, what a new date says
+PART_GAP_DAYS = (4, 13)  # between the parts of a delivery
+MOST_PARTS = 6
 _N_DISRUPTIONS = 60  # a supplier; at 260 days apart more than forty years
 
 
@@ -23,7 +31,7 @@ class Disruptions:
         """Spells of every supplier, hidden from the tables."""
         who, spell = np.arange(shape.n_suppliers)[:, None], np.arange(_N_DISRUPTIONS)[None, :]
         calm = -np.log(uniform(shape.seed, Stream.SUPPLIER, who, spell, 0)) * shape.disruption_gap_days
-        length = 30.0 + 30.0 * uniform(shape.seed, Stream.SUPPLIER, who, spell, 1)
+        length = SPELL_DAYS[0] + (SPELL_DAYS[1] - SPELL_DAYS[0]) * uniform(shape.seed, Stream.SUPPLIER, who, spell, 1)
         ends = np.cumsum(calm + length, axis=1)
         return cls(ends - length, ends)
 
@@ -32,7 +40,7 @@ class Disruptions:
         starts, ends = self.starts[supplier], self.ends[supplier]
         inside = (starts <= day[:, None]) & (day[:, None] < ends)
         until = np.where(inside, ends, 0.0).max(axis=1)
-        return np.where(inside.any(axis=1), until + 6.0 * jitter, day)
+        return np.where(inside.any(axis=1), until + AFTER_SPELL_DAYS * jitter, day)
 
 
 def no_purchases() -> Columns:
@@ -55,7 +63,10 @@ def place(
     quantity = np.maximum(need[is_due], np.ceil(5.0 * daily_units[is_due])).astype(np.int64)
     supplier = np.where(u[0] < 0.2, products.second_supplier[product], products.supplier[product])
     lead = products.lead_days[product]
-    takes = np.maximum(lead * np.exp(0.05 + 0.25 * normal(shape.seed, Stream.PURCHASE, product, day, 9)), 2.0)
+    takes = np.maximum(
+        lead * np.exp(LEAD_OVERRUN + shape.lead_spread * normal(shape.seed, Stream.PURCHASE, product, day, 9)),
+        LEAST_LEAD_DAYS,
+    )
     first = np.floor(spells.delay(supplier, day + takes, u[1])).astype(np.int64)
     in_parts = u[2] < shape.instalment_share
     return {
@@ -67,8 +78,8 @@ def place(
         "quantity": quantity,
         "received": np.zeros(len(product), dtype=np.int64),
         "first_day": first,
-        "n_parts": np.where(in_parts, np.minimum(2 + np.floor(5 * u[3]).astype(np.int64), quantity), 1),
-        "gap_days": 4 + np.floor(10 * u[4]).astype(np.int64),
+        "n_parts": np.where(in_parts, np.minimum(2 + np.floor((MOST_PARTS - 1) * u[3]).astype(np.int64), quantity), 1),
+        "gap_days": PART_GAP_DAYS[0] + np.floor((1 + PART_GAP_DAYS[1] - PART_GAP_DAYS[0]) * u[4]).astype(np.int64),
         "unit_cost": products.unit_cost[product],
     }
 
@@ -92,9 +103,9 @@ def slip(shape: CompanyShape, purchases: Columns, day: int) -> Columns:
 
     A supplier that has let its date pass says so with 30 % a day, and its new date leans to the hopeful side.
     """
-    said = uniform(shape.seed, Stream.SLIP, purchases["key"], day, 0) < 0.3
+    said = uniform(shape.seed, Stream.SLIP, purchases["key"], day, 0) < SLIP_SHARE
     slips = said & (purchases["expected_day"] <= day)
-    hope = 0.4 + 0.8 * uniform(shape.seed, Stream.SLIP, purchases["key"], day, 1)
+    hope = HOPE[0] + (HOPE[1] - HOPE[0]) * uniform(shape.seed, Stream.SLIP, purchases["key"], day, 1)
     gap = purchases["gap_days"]
     comes = purchases["first_day"] + np.maximum((day - purchases["first_day"]) // gap + 1, 0) * gap
     told = day + np.maximum(np.ceil((comes - day) * hope), 2).astype(np.int64)

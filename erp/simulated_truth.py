@@ -18,6 +18,26 @@ GUEST_FURTHER_LINES = 0.3  # of an anonymous order beyond its first
 PROMOTED_SHARE = 0.1  # of orders with a further discount
 PROMOTION_DISCOUNT = 0.05  # of the list price
 CREDIT_HOLD_SHARE = 0.015  # of customers, each for a month of 30 days
+GAP_SHAPES = np.array([1, 2, 3, 4])  # of the gamma distributed gaps between orders, equally frequent
+GONE_BEFORE_SHARE = 0.2  # of the customers from before the history who never order in it
+# Standard deviations of logarithms over customers; means are 1.
+FURTHER_SPREAD, SIZE_SPREAD, FRAGILITY_SPREAD, STAY_SPREAD = 0.5, 0.7, 0.4, 0.6
+# A customer's worth is the sum of what it orders often, in many lines and in size, each a standard normal number.
+WORTH = (0.7, 0.5, 0.5)
+LIST_PRICE_LAW = (38.0, 0.9, (3.0, 900.0))  # median, spread of the logarithm, bounds
+# Logarithm of a product's usual quantity about its median: weight of its price's z, of a number of its own, spread of
+# their sum; bounds. Dear products are ordered in small numbers.
+QUANTITY_LAW = (-0.5, 0.6, 0.8, (0.5, 30.0))
+# What somebody typed leans on worth: weight of it beside a standard normal number, and the cuts of their sum.
+CHANNEL_LAW = (0.3, (-0.4, 0.6))
+SEGMENT_LAW = (0.6, (-0.3, 1.2))
+PRIORITY_LAW = (0.15, (0.0, 1.3))
+# Discount: mean, weight of a talent for bargaining (standard normal), weight of worth, bounds.
+DISCOUNT_LAW = (0.06, 0.05, 0.02, (0.0, 0.2))
+# Impatience of a customer: weight of a standard normal number of its own, of its talent for bargaining, of its worth.
+PATIENCE_LAW = (0.75, 0.25, -0.2)
+LINE_PATIENCE_SPREAD = 0.25  # of one line about its customer's
+GUEST_PATIENCE_SPREAD = 0.8  # of an anonymous buyer's, new with every line
 
 
 @dataclass(frozen=True)
@@ -36,6 +56,10 @@ class CompanyShape:
     one_time_share: float = 0.2  # of new customers who never come back
     median_stay_days: float = 1500.0  # before a customer drops out without any cause we gave
     anonymous_share: float = 0.08  # of order lines
+    median_quantity: float = 3.0  # of a line beyond its first unit, over products
+    shortest_lead_days: float = 8.0  # usual lead times lie evenly between the two
+    longest_lead_days: float = 35.0
+    lead_spread: float = 0.25  # standard deviation of the logarithm of a delivery's lead time about its usual one
     safety_days: float = 3.0  # of demand that replenishment holds beyond lead time and review
     disruption_gap_days: float = 220.0  # mean time between a supplier's disruptions
     instalment_share: float = 0.6  # of inbound lines that come in 2 to 6 parts
@@ -100,12 +124,17 @@ def _bounded_lognormal(z: Floats, median: float, spread: float, low: float, high
     return np.asarray(np.clip(median * np.exp(spread * z), low, high), dtype=np.float64)
 
 
+def _typical_quantity(shape: CompanyShape, price_z: Floats, own_z: Floats) -> Floats:
+    by_price, by_own, spread, bounds = QUANTITY_LAW
+    return _bounded_lognormal(by_price * price_z + by_own * own_z, shape.median_quantity, spread, *bounds)
+
+
 def draw_products(shape: CompanyShape) -> Products:
     """Products with heavy-tailed demand; one in thirty ends during the history."""
     ids = np.arange(shape.n_products)
     z = [normal(shape.seed, Stream.PRODUCT, ids, i) for i in range(5)]
     u = [uniform(shape.seed, Stream.PRODUCT, ids, 10 + i) for i in range(8)]
-    list_price = np.round(_bounded_lognormal(z[0], 38.0, 0.9, 3.0, 900.0), 2)
+    list_price = np.round(_bounded_lognormal(z[0], *LIST_PRICE_LAW[:2], *LIST_PRICE_LAW[2]), 2)
     weight = np.exp(1.15 * z[1])
     ends = np.where(u[0] < 0.03, np.floor(shape.n_days * (0.4 + 0.5 * u[1])), NEVER)
     supplier = np.floor(u[2] * shape.n_suppliers).astype(np.int64)
@@ -114,11 +143,11 @@ def draw_products(shape: CompanyShape) -> Products:
         list_price=list_price,
         unit_cost=np.round(list_price * (0.48 + 0.27 * u[4]), 2),
         weight=weight / weight.sum(),
-        typical_quantity=_bounded_lognormal(-0.5 * z[0] + 0.6 * z[2], 3.0, 0.8, 0.5, 30.0),
+        typical_quantity=_typical_quantity(shape, z[0], z[2]),
         category=np.minimum(np.floor(u[5] * N_CATEGORIES), N_CATEGORIES - 1).astype(np.int64),
         supplier=supplier,
         second_supplier=np.where(u[6] < 0.25, other, supplier),
-        lead_days=np.round(8.0 + 27.0 * u[7]),
+        lead_days=np.round(shape.shortest_lead_days + (shape.longest_lead_days - shape.shortest_lead_days) * u[7]),
         review_days=np.where(z[3] > 0, 7, 14).astype(np.int64),
         ends_day=ends.astype(np.int64),
     )
@@ -135,10 +164,10 @@ def _arrivals(shape: CompanyShape, n_known: int, u: Floats) -> Floats:
 
 
 def _stays(shape: CompanyShape, created: Floats, u: list[Floats], z: Floats) -> tuple[Floats, Floats]:
-    hazard = 1.0 / _bounded_lognormal(z, shape.median_stay_days, 0.6, 120.0, 6000.0)
+    hazard = 1.0 / _bounded_lognormal(z, shape.median_stay_days, STAY_SPREAD, 120.0, 6000.0)
     leaves = np.maximum(created, 0.0) - np.log(u[0]) / hazard
     is_one_time = (created >= 0) & (u[1] < shape.one_time_share)
-    was_gone = (created < 0) & (u[1] < 0.2)
+    was_gone = (created < 0) & (u[1] < GONE_BEFORE_SHARE)
     return np.where(was_gone, -1.0, np.where(is_one_time, created + 0.5, leaves)), hazard
 
 
@@ -192,6 +221,29 @@ def _guest_gap_days(shape: CompanyShape, n_guests: int, n_lines: float) -> float
     return shape.n_days * n_guests * (1.0 + GUEST_FURTHER_LINES) / n_anonymous
 
 
+def mean_one(z: Floats, spread: float) -> Floats:
+    """Lognormal factors of mean 1 from standard normal numbers.
+
+    >>> float(mean_one(np.array([0.35]), 0.7)[0])
+    1.0
+    """
+    return np.asarray(np.exp(spread * z - spread**2 / 2.0), dtype=np.float64)
+
+
+def fragility_of(z: Floats) -> Floats:
+    """What multiplies `cancel_lost_share`, from standard normal numbers."""
+    return np.asarray(np.clip(mean_one(z, FRAGILITY_SPREAD), 0.2, 3.0), dtype=np.float64)
+
+
+def _discount(bargains: Floats, worth: Floats) -> Floats:
+    mean, by_bargain, by_worth, bounds = DISCOUNT_LAW
+    return np.asarray(np.clip(mean + by_bargain * bargains + by_worth * worth, *bounds), dtype=np.float64)
+
+
+def _typed(law: tuple[float, tuple[float, float]], worth: Floats, z: Floats) -> Ints:
+    return np.digitize(law[0] * worth + z, law[1]).astype(np.int64)
+
+
 def draw_customers(shape: CompanyShape, products: Products) -> Customers:
     """Return customers whose value, stay and patience show only weakly in segment, channel, class and discount."""
     n_future = int(np.ceil(1.05 * shape.n_customers * FUTURE_DAYS / shape.n_days))
@@ -203,35 +255,35 @@ def draw_customers(shape: CompanyShape, products: Products) -> Customers:
     created = np.r_[_arrivals(shape, n_known, u[0]), np.full(n_guests, -1.0)]
     leaves, hazard = _stays(shape, created, u[1:3], z[4])
     gap = _bounded_lognormal(-z[0], shape.median_gap_days, shape.gap_spread, 4.0, 2000.0)
-    further = shape.mean_further_lines * np.exp(0.5 * z[1] - 0.125)
+    further = shape.mean_further_lines * mean_one(z[1], FURTHER_SPREAD)
     lives = np.clip(leaves, 0, shape.n_days) - np.clip(created, 0, shape.n_days)
     n_orders = np.maximum(lives, 0.0) / gap + ((created >= 0) & (created < shape.n_days))
     n_lines = float((n_orders * (1.0 + further))[:n_known].sum())
     guest_gap = _guest_gap_days(shape, n_guests, n_lines)
-    worth = 0.7 * z[0] + 0.5 * z[1] + 0.5 * z[2]
+    worth = WORTH[0] * z[0] + WORTH[1] * z[1] + WORTH[2] * z[2]
     true: dict[str, Floats] = {
         "gap_days": np.where(is_guest, guest_gap, gap),
         "leave_hazard": np.where(is_guest, 1e-9, hazard),
         "further_lines": np.where(is_guest, GUEST_FURTHER_LINES, further),
-        "size_factor": np.exp(0.7 * z[2] - 0.245),
-        "discount_share": np.where(is_guest, 0.0, np.clip(0.06 + 0.05 * z[3] + 0.02 * worth, 0.0, 0.2)),
+        "size_factor": mean_one(z[2], SIZE_SPREAD),
+        "discount_share": np.where(is_guest, 0.0, _discount(z[3], worth)),
     }
     favourite = np.minimum(np.floor(u[4] * N_CATEGORIES), N_CATEGORIES - 1).astype(np.int64)
-    channel = np.where(is_guest, 2, 2 - np.digitize(0.3 * worth + z[5], [-0.4, 0.6]))  # 0 is EDI, 2 the web shop
+    channel = np.where(is_guest, 2, 2 - _typed(CHANNEL_LAW, worth, z[5]))  # 0 is EDI, 2 the web shop
     value = np.where(is_guest, 0.0, _value(shape, true, favourite, products))
     return Customers(
         n_known=n_known,
         n_guests=n_guests,
         created_day=created,
         first_order_day=np.where(created >= 0, created, true["gap_days"] * u[5]),
-        gap_shape=np.where(is_guest, 1, 1 + np.floor(4 * u[6])).astype(np.int64),
+        gap_shape=np.where(is_guest, 1, GAP_SHAPES[np.floor(4 * u[6]).astype(np.int64)]),
         leaves_day=np.where(is_guest, float(NEVER), leaves),
-        patience=0.75 * z[6] + 0.25 * z[3] - 0.2 * worth,
-        fragility=np.clip(np.exp(0.4 * z[7] - 0.08), 0.2, 3.0),
+        patience=PATIENCE_LAW[0] * z[6] + PATIENCE_LAW[1] * z[3] + PATIENCE_LAW[2] * worth,
+        fragility=fragility_of(z[7]),
         favourite=favourite,
         channel=channel.astype(np.int64),
-        segment=2 - np.digitize(0.6 * worth + z[8], [-0.3, 1.2]).astype(np.int64),
-        priority_class=3 - np.digitize(0.15 * worth + z[9], [0.0, 1.3]).astype(np.int64),
+        segment=2 - _typed(SEGMENT_LAW, worth, z[8]),
+        priority_class=3 - _typed(PRIORITY_LAW, worth, z[9]),
         account=_accounts(len(ids), n_known, u[7]),
         value_if_alive=value,
         **true,

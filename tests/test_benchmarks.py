@@ -10,6 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from erp.simulated_kinds import KINDS
+from erp.simulated_rules import by_margin, first_come_first_served
+from erp.simulator import CompanyShape, simulate
+from tests.benchmarks import queue_value
 from tests.benchmarks.cancellation import COX, OURS, beside, known_truth, small_books, standing
 from tests.benchmarks.cancellation_cost import cost, most_megabytes_held
 from tests.benchmarks.cancellation_ours import samples
@@ -34,16 +38,36 @@ from tests.benchmarks.cancellation_worlds import (
     open_lines,
     true_curves,
 )
-from tests.benchmarks.queue_value import FIFO, FOR_ORIENTATION, LIFETIME_VALUE, PEERS, QUEUE, TRUTH, gap_shares, savings
+from tests.benchmarks.queue_value import (
+    FIFO,
+    FOR_ORIENTATION,
+    FULL,
+    HISTORIC_MARGIN,
+    INFORMED,
+    KIND,
+    LIFETIME_VALUE,
+    PEERS,
+    QUEUE,
+    QUICK,
+    SECONDS,
+    TRUTH,
+    above_peers,
+    beside_the_informed,
+    figures,
+    gap_shares,
+    losses_by_rule,
+    savings,
+    totals_drawn,
+)
 from tests.figures import Figure, show
 
 NAMES = {"figure", "value", "low", "high", "goal", "better", "peer", "peer_value", "met"}
 
 
 def lost(**given):
-    """Two companies in which every rule loses 100 and 200 unless told otherwise."""
-    names = [*PEERS, *FOR_ORIENTATION, QUEUE, TRUTH]
-    return pd.DataFrame({name: [100.0, 200.0] for name in names}).assign(**given)
+    """Two companies of one kind in which every rule loses 100 and 200 unless told otherwise."""
+    names = [*PEERS, *FOR_ORIENTATION, QUEUE, INFORMED, TRUTH]
+    return pd.DataFrame({KIND: "web shop"} | {name: [100.0, 200.0] for name in names} | {SECONDS: 1.0}).assign(**given)
 
 
 def test_rows_are_written_with_the_names_that_were_agreed_and_unknown_cells_are_null(tmp_path, capsys):
@@ -68,7 +92,7 @@ def test_a_goal_for_the_interval_is_met_by_its_worse_end(low, high, better, met)
 def test_what_the_queue_saves_is_the_mean_over_companies_of_its_share_of_each_peers_loss():
     # 10 of 100 and 40 of 200 saved: 10 % and 20 %, mean 15 %; t(.975, 1) = 12.706 times .0707 / sqrt(2).
     rows = {row.peer: row for row in savings(lost(**{QUEUE: [90.0, 160.0]}))}
-    assert set(rows) == {FIFO, "promise date", "margin", "typed priority", LIFETIME_VALUE}
+    assert set(rows) == {FIFO, "promise date", "margin", "typed priority", HISTORIC_MARGIN, LIFETIME_VALUE}
     assert rows[FIFO].value == pytest.approx(0.15)
     assert rows[FIFO].high - rows[FIFO].value == pytest.approx(12.706 * 0.05, rel=1e-4)
     assert rows[FIFO].met is False
@@ -76,16 +100,71 @@ def test_what_the_queue_saves_is_the_mean_over_companies_of_its_share_of_each_pe
     assert all(row.met for row in even)
 
 
-def test_shares_of_the_gap_are_ratios_of_sums_and_the_queue_stands_beside_the_best_peer():
-    table = lost(
-        **{TRUTH: [60.0, 140.0], QUEUE: [70.0, 170.0], LIFETIME_VALUE: [90.0, 160.0], "margin": [120.0, 220.0]}
+def two_companies():
+    """First come first served loses 100 and 200, who knows the truth 60 and 140: gaps of 40 and 60."""
+    return lost(
+        **{TRUTH: [60.0, 140.0], INFORMED: [68.0, 156.0], QUEUE: [70.0, 170.0], LIFETIME_VALUE: [90.0, 160.0]},
+        margin=[120.0, 220.0],
     )
-    rows = {row.figure.rpartition(" by ")[2]: row for row in gap_shares(table)}
+
+
+def test_shares_of_the_gap_are_ratios_of_sums_and_their_intervals_draw_companies():
+    table = two_companies()
+    rows = {row.figure.rpartition(" by ")[2]: row for row in gap_shares(table, totals_drawn(table))}
     assert rows[QUEUE].value == pytest.approx(0.6)  # (30 + 30) / (40 + 60)
-    assert (rows[QUEUE].peer, rows[QUEUE].peer_value) == (LIFETIME_VALUE, pytest.approx(0.5))
+    assert rows[INFORMED].value == pytest.approx(0.76)  # (32 + 44) / 100
     assert rows["margin"].value == pytest.approx(-0.4)
     assert (rows[QUEUE].low, rows[QUEUE].high) == (pytest.approx(0.5), pytest.approx(0.75))  # each company alone
-    assert math.isnan(rows["margin"].goal)
+
+
+def test_the_queue_is_measured_against_the_informed_planners_share_by_value_and_by_its_lower_bound():
+    table = two_companies()
+    value, bound = beside_the_informed(table, totals_drawn(table))
+    assert (value.value, value.goal, value.must_hold) == (pytest.approx(60 / 76), 0.9, "value")
+    assert (bound.low, bound.goal, bound.must_hold) == (pytest.approx(30 / 44), 0.82, "interval")
+    assert value.high == pytest.approx(30 / 32)
+    as_good = table.assign(**{QUEUE: table[INFORMED]})
+    assert all(row.met for row in beside_the_informed(as_good, totals_drawn(as_good)))
+
+
+def test_the_queue_stands_above_a_peer_only_if_it_does_so_in_the_whole_interval_of_paired_draws():
+    table = two_companies()
+    rows = {row.peer: row for row in above_peers(table, totals_drawn(table))}
+    assert set(rows) == set(PEERS)
+    assert rows[FIFO].value == pytest.approx(0.6)
+    # In the second company lifetime value is ahead: 30 - 40 of a gap of 60.
+    assert (rows[LIFETIME_VALUE].value, rows[LIFETIME_VALUE].low) == (pytest.approx(0.1), pytest.approx(-1 / 6))
+    assert (rows[LIFETIME_VALUE].met, rows["margin"].met) == (False, True)
+
+
+def test_companies_are_drawn_within_their_kind():
+    table = pd.concat([two_companies(), two_companies().assign(**{KIND: "wholesale", FIFO: [1100.0, 1100.0]})])
+    drawn = totals_drawn(table)[FIFO]
+    assert set(drawn) == {200 + 2200, 300 + 2200, 400 + 2200}
+    assert (drawn == 300 + 2200).mean() == pytest.approx(0.5, abs=0.02)
+    kinds = [row.figure.partition(":")[0] for row in figures(table) if ": " in row.figure]
+    assert kinds == ["web shop"] * 3 + ["wholesale"] * 3
+
+
+def test_reported_companies_are_seven_of_each_kind_and_none_that_anything_was_chosen_on():
+    assert [kind for kind, _ in FULL.companies] == [kind for kind in KINDS for _ in range(7)]
+    seeds = [seed for _, seed in FULL.companies]
+    assert len(set(seeds)) == 21
+    assert not set(seeds) & {seed for _, seed in QUICK.companies}
+    assert min(seeds) > 4505
+
+
+def test_every_rule_of_the_benchmark_meets_the_same_company(monkeypatch):
+    class Desk:
+        queue, lifetime_value = staticmethod(by_margin), staticmethod(first_come_first_served)
+
+    monkeypatch.setattr(queue_value.TrainedDesk, "at", lambda _: Desk())
+    company = simulate(CompanyShape(n_customers=500, n_products=18, n_suppliers=5, n_days=300, seed=905))
+    found = losses_by_rule(company, 12)
+    assert set(found) == {*PEERS, *FOR_ORIENTATION, QUEUE, INFORMED, TRUTH}
+    assert (found[QUEUE], found[LIFETIME_VALUE]) == (found["margin"], found[FIFO])
+    assert found[TRUTH] < found[FIFO]
+    assert len({found[name] for name in (FIFO, "margin", HISTORIC_MARGIN, INFORMED, TRUTH)}) == 5
 
 
 ANCHOR = Path(__file__).parents[2] / "shared" / "benchmarks" / "known_truth_backorders.py"

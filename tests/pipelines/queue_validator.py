@@ -34,7 +34,8 @@ INBOUND_DAYS = "ordered_on first_expected_on expected_on arrives_on arrives_late
 INBOUND_NUMBERS = "n_slips open_quantity p_comes_14d n_lines_waiting units_waiting value_waiting loss_waiting".split()
 INBOUND_OFTEN_EMPTY = "days_overdue p_late supplier_idle_days".split()
 INBOUND_COLUMNS = {*INBOUND_TEXTS, *INBOUND_DAYS, *INBOUND_NUMBERS, *INBOUND_OFTEN_EMPTY, "is_disrupted", "as_of"}
-FILES = {"queue.parquet", "queue.csv", "queue.xlsx", "rejected.csv", "not_ranked.csv", "inbound.csv"}
+BESIDE = ("rejected.csv", "not_ranked.csv", "inbound.csv", "rules.csv", "fairness.csv")
+FILES = {"queue.parquet", "queue.csv", "queue.xlsx", *BESIDE}
 PENNY = 1e-9
 
 

@@ -261,6 +261,20 @@ def test_settings_come_from_file_then_environment_then_options(command, tmp_path
     assert not Path("elsewhere").exists()
 
 
+def test_sensitivity_says_what_each_assumption_moves_and_publishes_nothing(command, tmp_path):
+    site = site_of(tmp_path, tiny_tables())
+    assert command("run")[0] == 0
+    published = Ledger(Path(site.store)).last_published(TINY_T + WEEK)
+    code, said, _ = command("sensitivity", "--out", str(tmp_path / "weighed"))
+    table = pd.read_csv(tmp_path / "weighed" / "sensitivity.csv")
+    assert code == 0
+    assert all(f"{name} " in said for name in table["field"])
+    dearer = table.set_index("field").loc[["cancel_lost_share", "cancel_handling_cost"]]
+    assert (dearer["lost_high"] > dearer["lost_base"]).all()
+    assert [path.name for path in (tmp_path / "weighed").iterdir()] == ["sensitivity.csv"]
+    assert Ledger(Path(site.store)).last_published(TINY_T + WEEK) == published
+
+
 def test_a_what_if_is_no_queue_of_the_day(command, tmp_path):
     site = site_of(tmp_path, tiny_tables())
     assert command("run")[0] == 0
