@@ -11,7 +11,7 @@ from decisions.limits import Limits
 from decisions.passed_over import passed_over
 from decisions.policy import Policy
 from decisions.pool_programme import QUANTITY_TOLERANCE
-from decisions.ranking import is_held
+from decisions.ranking import POOL_IDS, is_held
 from decisions.tied_goods import pools_tied, protect, release, serve_in_order, still_waiting
 from decisions.turns import Tally, serve_pools
 from decisions.wishes import TYPED, Wishes, lines_that_may_have, wishes_of
@@ -97,7 +97,7 @@ def give_out(lines: pd.DataFrame, available: pd.DataFrame, policy: Policy, limit
     >>> allocation.ship_now_quantity.tolist(), allocation.pools["stock_price"].tolist()
     ([1.0, 0.0], [8.61])
     """
-    pools = available.sort_values(["product_id", "warehouse_id"], kind="stable", ignore_index=True)
+    pools = available.sort_values(POOL_IDS, kind="stable", ignore_index=True)
     limits = Limits.none(len(lines), len(pools)) if limits is None else limits
     _check(lines, pools, limits)
     pool = _pool_of(lines, pools)
@@ -196,7 +196,7 @@ def _check(lines: pd.DataFrame, pools: pd.DataFrame, limits: Limits) -> None:
     size = len(limits.turn), limits.protected.shape[1]
     if size != (len(lines), len(pools)):
         raise ValueError(f"allocation: limits for {size} lines and pools, not {len(lines), len(pools)}; make them anew")
-    n_twice = int(pools.duplicated(["product_id", "warehouse_id"]).sum())
+    n_twice = int(pools.duplicated(POOL_IDS).sum())
     goods = pools["available_now"].to_numpy(np.float64, na_value=np.nan)
     n_bad = int((~(np.isfinite(goods) & (goods >= 0))).sum())
     if n_twice or n_bad:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from decisions.alternative_ways import Ways
-from decisions.pool_programme import QUANTITY_TOLERANCE
+from decisions.pool_programme import QUANTITY_TOLERANCE, in_steps
 
 Floats = npt.NDArray[np.float64]
 
@@ -125,9 +125,9 @@ def _options(ways: Ways, reduced: Floats) -> list[list[Option]]:
     A line that may be cut and wants whole steps has no use for nobody: it takes what the worthier ones leave, which
     may be nothing. Unless taking anything has a cost of its own: then it may do better to leave it to others.
     """
-    in_steps = np.floor(ways.wanted / ways.step + QUANTITY_TOLERANCE) * ways.step
-    is_on_step = np.abs(in_steps - ways.wanted) <= QUANTITY_TOLERANCE
-    in_steps = np.where(is_on_step, ways.wanted, in_steps)
+    lots = in_steps(ways.wanted, ways.step)
+    is_on_step = np.abs(lots - ways.wanted) <= QUANTITY_TOLERANCE
+    lots = np.where(is_on_step, ways.wanted, lots)
     at_once = ways.is_whole | ~is_on_step
     money = ways.money(ways.wanted)
     lines: dict[int, list[Option]] = {}
@@ -136,9 +136,9 @@ def _options(ways: Ways, reduced: Floats) -> list[list[Option]]:
         options, pool, saved = lines.setdefault(line, []), int(ways.pool[way]), float(reduced[way])
         if at_once[way]:
             options.append(Option(-saved, way, pool, float(ways.wanted[way]), 0.0, float(money[way])))
-        if not ways.is_whole[way] and in_steps[way] > 0:
+        if not ways.is_whole[way] and lots[way] > 0:
             # What is left may be nothing, and then it costs nothing.
-            options.append(Option(-max(saved, 0.0), way, pool, 0.0, float(in_steps[way]), float(ways.worth[way])))
+            options.append(Option(-max(saved, 0.0), way, pool, 0.0, float(lots[way]), float(ways.worth[way])))
         if at_once[way] or ways.fixed_cost[way] > 0:
             needs_nobody.add(line)
     for line, options in lines.items():

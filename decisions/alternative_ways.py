@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from decisions.pool_programme import QUANTITY_TOLERANCE
+from decisions.pool_programme import QUANTITY_TOLERANCE, in_steps
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
@@ -42,8 +42,8 @@ class Ways:
     def takes(self, left: Floats) -> Floats:
         """Units that each way takes at most if so many are left for it."""
         all_of_it = self.wanted <= left + QUANTITY_TOLERANCE
-        in_steps = np.floor(left / self.step + QUANTITY_TOLERANCE) * self.step
-        return np.where(all_of_it, self.wanted, np.where(self.is_whole, 0.0, np.maximum(in_steps, 0.0)))
+        part = np.where(self.is_whole, 0.0, np.maximum(in_steps(left, self.step), 0.0))
+        return np.where(all_of_it, self.wanted, part)
 
     def money(self, units: Floats) -> Floats:
         """Money that each way saves with so many units."""

@@ -18,8 +18,9 @@ from decisions.cost_of_waiting import served_after, terms_of
 from decisions.customer_loss import Ties
 from decisions.policy import Policy
 from decisions.pool_programme import QUANTITY_TOLERANCE
-from decisions.ranking import is_held
-from decisions.spare_goods import KEYS, spare_goods
+from decisions.ranking import POOL_IDS, is_held
+from decisions.ship_groups import ships_whole
+from decisions.spare_goods import spare_goods
 from decisions.transfers import routes
 from decisions.waiting_goods import waiting_units
 from models.arrival import InboundForecast, places_in
@@ -122,9 +123,7 @@ def alternatives(
         pool=table["pool"].to_numpy(np.int64),
         wanted=table["wanted"].to_numpy(np.float64),
         step=table["from_quantity_step"].to_numpy(np.float64),
-        is_whole=(~lines["may_split"].to_numpy(np.bool_) | lines["ship_group"].notna().to_numpy(np.bool_))[
-            table["row"]
-        ],
+        is_whole=ships_whole(lines)[table["row"]],
         worth=per_unit.to_numpy(np.float64),
         fixed_cost=table["cost_per_line"].to_numpy(np.float64),
     )
@@ -154,13 +153,13 @@ def _pairs(
     theirs = {"product_id": goods["from_product_id"], "warehouse_id": goods["from_warehouse_id"]}
     known = goods.assign(pool=places_in(spare, pd.DataFrame(theirs)))
     known = known[has_goods[known["pool"]]]
-    waiting = lines.loc[may_move, KEYS].assign(
+    waiting = lines.loc[may_move, POOL_IDS].assign(
         row=np.flatnonzero(may_move),
         line=np.argsort(np.argsort(lines["order_line_id"].to_numpy(dtype=object)[may_move])),
         wanted=waiting_units(lines)[may_move],
         may_be_asked=lines.loc[may_move, "contact_allowed"].astype(bool),
     )
-    table = waiting.merge(known, on=KEYS, how="inner")
+    table = waiting.merge(known, on=POOL_IDS, how="inner")
     table["is_transfer"] = table["from_product_id"] == table["product_id"]
     table = table[table["is_transfer"] | table["may_be_asked"]]
     usual = policy.transfer_days, policy.transfer_cost_per_unit, policy.transfer_cost_per_line

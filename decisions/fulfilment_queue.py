@@ -13,7 +13,7 @@ from decisions.pool_programme import QUANTITY_TOLERANCE
 from decisions.promises import promised
 from decisions.queue_columns import in_published_form
 from decisions.queue_history import history
-from decisions.ranking import is_held, is_pinned
+from decisions.ranking import POOL_IDS, is_held, is_pinned
 from decisions.reasons import Wording, reasons
 from decisions.working_days import WorkCalendar
 
@@ -66,7 +66,7 @@ def fulfilment_queue(
     ----------
     lines : open lines with rank, pool_rank, pool_size, lifetime_value, its _low and _high, p_no_order_365d, override,
         override_quantity, override_who, override_why, assumed (text, null if nothing was) and `advice_columns` added
-    costs : what cost_of_waiting made of them, indexed like lines
+    costs : loss_if_waits [W] with its four terms and p_cancel_14d, indexed like lines
     allocation : what give_out made of them
     waits : wait_days, next_inbound_po_line_id, next_inbound_days and wait_source, and what `when_lines_ship` says,
         indexed like lines
@@ -91,8 +91,8 @@ def fulfilment_queue(
 
 def _with_goods(lines: pd.DataFrame, allocation: Allocation) -> pd.DataFrame:
     """Add what the line gets, and its pool's goods and price."""
-    keys = ["product_id", "warehouse_id"]
-    pools = lines[keys].merge(allocation.pools, on=keys, how="left", validate="many_to_one").set_axis(lines.index)
+    pools = lines[POOL_IDS].merge(allocation.pools, on=POOL_IDS, how="left", validate="many_to_one")
+    pools = pools.set_axis(lines.index)
     return lines.assign(
         ship_now_quantity=allocation.ship_now_quantity,
         passed_over=allocation.passed_over,

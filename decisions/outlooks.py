@@ -15,7 +15,7 @@ Codes = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Outlooks:
-    """What was expected of lines on the mornings on which it was foreseen; the last word said holds until the next.
+    """What was expected of lines, and on which mornings it was said.
 
     Parameters
     ----------

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from decisions.pool_programme import QUANTITY_TOLERANCE
+from decisions.pools_at_once import cut_anywhere
 from decisions.programme import NOW, Programme, bound_at, by_pool, excess, loss_if_waits, money_lost
 from decisions.programme_highs import plan_by_highs
 from decisions.programme_interior import plan_by_interior_point
@@ -12,7 +14,6 @@ from decisions.programme_interior import plan_by_interior_point
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
-UNITS_TOLERANCE = 1e-9
 SERVED_IN_FULL = 1 - 1e-6
 OPEN_GAP = 1e-7  # of the money at stake
 
@@ -99,7 +100,7 @@ def plan_by_sorting(programme: Programme) -> Plan:
         served[np.flatnonzero(later), best[later]] = 1 - served[later, NOW]
     price = free
     np.maximum.at(price[:, NOW], programme.pool, np.where(served[:, NOW] < 1, worth, 0.0))
-    is_sorted: Flags = np.asarray((excess(programme, served) <= UNITS_TOLERANCE).all(axis=1))
+    is_sorted: Flags = np.asarray((excess(programme, served) <= QUANTITY_TOLERANCE).all(axis=1))
     return Plan(served, price, money_lost(programme, served), bound_at(programme, price), is_sorted)
 
 
@@ -107,11 +108,7 @@ def _served_now(programme: Programme, worth: Floats) -> Floats:
     """Share of each line served now if goods go to the lines by worth, none to those that lose nothing by waiting."""
     wants = np.where(worth > 0, programme.units[:, NOW], 0.0)
     order = np.lexsort((-worth, programme.pool))
-    sorted_wants, pool = wants[order], programme.pool[order]
-    before = np.cumsum(sorted_wants) - sorted_wants
-    starts = np.searchsorted(pool, pool)
-    before = before - before[starts] if len(before) else before
+    given = cut_anywhere(wants[order], programme.pool[order], programme.goods[:, NOW])
     share = np.zeros(len(worth))
-    given = np.clip(programme.goods[pool, NOW] - before, 0, sorted_wants)
-    share[order] = np.where(sorted_wants > 0, given / programme.units[order, NOW], 0.0)
+    share[order] = given / programme.units[order, NOW]
     return share

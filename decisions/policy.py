@@ -13,7 +13,6 @@ NINE_TO_ONE = "only their ratio counts: nine to one is a date that is met nine t
 GRUEN = "Gruen, Corsten & Bharadwaj 2002, Retail Out-of-Stocks: 45 % of shoppers take another product at the shelf"
 SITE_SAYS = "the site's own figure; without one it costs nothing"
 
-
 # Settings that are lists of tables, and what builds their rows.
 LISTS: Mapping[str, Callable[[object], tuple[Any, ...]]] = {"segments": segments_from, "transfers": transfers_from}
 

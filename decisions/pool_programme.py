@@ -95,6 +95,15 @@ def take_in_order(claims: Claims, given: Floats, available: float) -> Floats:
     return result
 
 
+def in_steps(units: Floats, step: Floats) -> Floats:
+    """Units in whole steps, rounded down.
+
+    >>> in_steps(np.array([7.0]), np.array([2.5])).tolist()
+    [5.0]
+    """
+    return np.asarray(np.floor(units / step + QUANTITY_TOLERANCE) * step)
+
+
 def fractional_bound(claims: Claims, available: float) -> float:
     """Money saved if every claim that fits at all could be cut anywhere: no rule saves more.
 

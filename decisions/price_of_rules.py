@@ -10,8 +10,9 @@ import pandas as pd
 from decisions.allocation import give_out
 from decisions.limits import Limits
 from decisions.policy import Policy
-from decisions.ranking import is_held
-from decisions.rules import TOLERANCE, limits_of, standing_of
+from decisions.pool_programme import QUANTITY_TOLERANCE
+from decisions.ranking import POOL_IDS, is_held
+from decisions.rules import limits_of, standing_of
 from decisions.segments import BY_MONEY
 from models.arrival import places_in
 
@@ -122,7 +123,7 @@ def fairness_table(lines: pd.DataFrame, pools: pd.DataFrame, policy: Policy, by:
     segment, names = pd.factorize(lines[by], sort=True, use_na_sentinel=False)
     if len(names) < 2:
         return _typed([], FAIR_COLUMNS)
-    ordered = pools.sort_values(["product_id", "warehouse_id"], kind="stable", ignore_index=True)
+    ordered = pools.sort_values(POOL_IDS, kind="stable", ignore_index=True)
     fair, counts = _fair_units(lines, ordered, segment)
     none, is_kept = Limits.none(len(lines), len(pools)), np.zeros(len(names), dtype=np.bool_)
     given = {}
@@ -216,7 +217,7 @@ def _money(lines: pd.DataFrame, given: Floats) -> float:
 
 
 def _n_moved(given: Floats, other: Floats) -> int:
-    return int((np.abs(given - other) > TOLERANCE).sum())
+    return int((np.abs(given - other) > QUANTITY_TOLERANCE).sum())
 
 
 def _typed(rows: Sequence[Mapping[str, object]], columns: dict[str, str]) -> pd.DataFrame:

@@ -7,6 +7,8 @@ import pandas as pd
 Codes = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
+POOL_IDS = ["product_id", "warehouse_id"]
+
 
 def due_order(lines: pd.DataFrame) -> Codes:
     """Place of each line by due day, then order_line_id: the order that settles every tie."""
@@ -29,6 +31,11 @@ def is_held(lines: pd.DataFrame) -> Flags:
     """
     by_planner = lines["override"].isin(["hold", "exclude"])
     return (by_planner | lines["credit_hold"].astype(bool)).to_numpy(np.bool_)
+
+
+def is_excluded(lines: pd.DataFrame) -> Flags:
+    """Lines that a planner took out: later goods are not counted for them either."""
+    return (lines["override"] == "exclude").fillna(False).to_numpy(np.bool_)
 
 
 def is_pinned(lines: pd.DataFrame) -> Flags:

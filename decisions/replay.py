@@ -28,8 +28,10 @@ from decisions.chances import N_SCENARIOS, even_draws, hashed
 from decisions.outlooks import day_number
 from decisions.policy import Policy
 from decisions.pool_programme import QUANTITY_TOLERANCE
+from decisions.ranking import POOL_IDS
 from decisions.replay_losses import MONEY, Ledger
-from decisions.replay_past import POOL, Past, Today
+from decisions.replay_past import Past, Today
+from decisions.ship_groups import ships_whole
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
@@ -207,12 +209,11 @@ def _check(morning: PastMorning, units: Floats, pool: Codes, rule: str) -> None:
     if units.shape != (len(lines),):
         raise ValueError(f"{said} {units.shape} quantities for {len(lines)} waiting lines; one each")
     wanted, step = (lines[name].to_numpy(np.float64) for name in ("open_quantity", "quantity_step"))
-    is_whole = ~lines["may_split"].to_numpy(np.bool_) | lines["ship_group"].notna().to_numpy(np.bool_)
     is_part = (units > QUANTITY_TOLERANCE) & (units < wanted - QUANTITY_TOLERANCE)
     off_step = np.abs(units / step - np.rint(units / step)) > QUANTITY_TOLERANCE
     bad = {
         "less than nothing or more than they want": ~((units >= 0) & (units <= wanted + QUANTITY_TOLERANCE)),
-        "a part that they cannot take": is_part & (is_whole | off_step),
+        "a part that they cannot take": is_part & (ships_whole(lines) | off_step),
         "goods though they may have none": (units > 0) & lines["credit_hold"].to_numpy(np.bool_),
         "goods without the rest of their ship group": (units > 0) & _is_torn(lines, units),
     }
@@ -223,7 +224,7 @@ def _check(morning: PastMorning, units: Floats, pool: Codes, rule: str) -> None:
     shelf = morning.pools["available_now"].to_numpy(np.float64)
     over = np.bincount(pool, units, minlength=len(shelf)) > shelf + QUANTITY_TOLERANCE * np.maximum(1.0, shelf)
     if over.any():
-        names = morning.pools.loc[over, POOL].to_numpy().tolist()
+        names = morning.pools.loc[over, POOL_IDS].to_numpy().tolist()
         raise ValueError(f"{said} more than {int(over.sum())} of {len(shelf)} pools have, e.g. {names[:3]}")
 
 
@@ -249,7 +250,7 @@ def _gathered(lives: Sequence[Life], past: Past) -> Replayed:
     ]
     return Replayed(
         days[["rule", "on", *MONEY, "units_wanted", *COUNTS, "fill"]],
-        pools[["rule", *POOL, *MONEY, "units_given"]],
+        pools[["rule", *POOL_IDS, *MONEY, "units_given"]],
         _totals(days, lives, float(past.figures["open_quantity"].sum())),
         pd.DataFrame(draws),
     )

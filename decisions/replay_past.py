@@ -11,12 +11,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from decisions.outlooks import Outlooks, day_number, day_numbers
+from decisions.ranking import POOL_IDS
+from models.arrival import places_in
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
-POOL = ["product_id", "warehouse_id"]
 NOT_A_FACT = ["lifetime_value", "credit_hold"]  # foreseen, or of its day alone
 NOT_SEEN = ["enters_on"]  # whether a line came to wait on its day or later says what the past did
 
@@ -60,18 +61,18 @@ class Past:
         """
         lines = self.lines.sort_values("order_line_id", kind="stable", ignore_index=True)
         _check(self, lines)
-        goods = self.goods.sort_values([*POOL, "comes_on", "quantity"], kind="stable", ignore_index=True)
+        goods = self.goods.sort_values([*POOL_IDS, "comes_on", "quantity"], kind="stable", ignore_index=True)
         return replace(self, first_on=pd.Timestamp(self.first_on).normalize(), lines=lines, goods=goods)
 
     @cached_property
     def pools(self) -> pd.DataFrame:
         """Pools in which lines wait: product_id, warehouse_id, by their ids."""
-        return self.lines[POOL].drop_duplicates().sort_values(POOL, kind="stable", ignore_index=True)
+        return self.lines[POOL_IDS].drop_duplicates().sort_values(POOL_IDS, kind="stable", ignore_index=True)
 
     @cached_property
     def pool(self) -> Codes:
         """Place of each line's pool, (n_lines,)."""
-        return pool_places(self.pools, self.lines)
+        return places_in(self.pools, self.lines)
 
     @cached_property
     def figures(self) -> dict[str, Floats]:
@@ -97,7 +98,7 @@ class Past:
         """What each morning brings, one after the other."""
         first = day_number(self.first_on)
         enters = day_numbers(self.lines["enters_on"]) - first
-        comes, place = day_numbers(self.goods["comes_on"]) - first, pool_places(self.pools, self.goods)
+        comes, place = day_numbers(self.goods["comes_on"]) - first, places_in(self.pools, self.goods)
         units = self.goods["quantity"].to_numpy(np.float64)
         for day in range(self.n_days):
             on = self.first_on + pd.Timedelta(days=day)
@@ -162,15 +163,15 @@ def goods_up_for_choice(shelf: pd.DataFrame, given: pd.DataFrame) -> pd.DataFram
     >>> goods_up_for_choice(shelf, shelf[:1].assign(quantity=2.0))["quantity"].tolist()
     [3.0]
     """
-    keys = [*POOL, "morning_on"]
+    keys = [*POOL_IDS, "morning_on"]
     taken = given.groupby(keys, as_index=False, sort=True)["quantity"].sum()
     days = shelf.merge(taken, on=keys, how="left", validate="one_to_one").sort_values(keys, ignore_index=True)
-    pool = days.groupby(POOL, sort=True).ngroup()
+    pool = days.groupby(POOL_IDS, sort=True).ngroup()
     units = days["quantity"].fillna(0.0)
     net = days["available_now"] + units.groupby(pool).cumsum() - units
     free = net[::-1].groupby(pool[::-1]).cummin()[::-1]
     new = free.groupby(pool).diff().fillna(free)
-    goods = days[POOL].assign(comes_on=days["morning_on"], quantity=new)
+    goods = days[POOL_IDS].assign(comes_on=days["morning_on"], quantity=new)
     return goods[goods["quantity"] > 0].reset_index(drop=True)
 
 
@@ -221,7 +222,7 @@ def past_of(mornings: Sequence[KeptMorning], shipped: pd.DataFrame, joint_cancel
     held = lines[lines["credit_hold"].astype(bool)]
     last_before = days.searchsorted(shipped["shipped_on"], side="right") - 1
     left = shipped.assign(made_on=days.to_numpy()[np.maximum(last_before, 0)])[last_before >= 0]
-    given = left.merge(lines[["order_line_id", "made_on", *POOL]], on=["order_line_id", "made_on"])
+    given = left.merge(lines[["order_line_id", "made_on", *POOL_IDS]], on=["order_line_id", "made_on"])
     return Past(
         first_on=days.iloc[0],
         n_days=(days.iloc[-1] - days.iloc[0]).days + 1,
@@ -234,13 +235,6 @@ def past_of(mornings: Sequence[KeptMorning], shipped: pd.DataFrame, joint_cancel
         joint_cancel_share=joint_cancel_share,
         holds=held[["order_line_id"]].assign(from_on=held["made_on"], until_on=held["made_on"].map(until)),
     )
-
-
-def pool_places(pools: pd.DataFrame, rows: pd.DataFrame) -> Codes:
-    """Place in `pools` of each row's pool, -1 where it is none of them."""
-    places = pd.Series(np.arange(len(pools)), index=pd.MultiIndex.from_frame(pools[POOL]))
-    found = places.reindex(pd.MultiIndex.from_frame(rows[POOL]))
-    return found.fillna(-1).to_numpy().astype(np.int64)
 
 
 def _check(past: Past, lines: pd.DataFrame) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from decisions.ranking import POOL_IDS
 from decisions.replay import Replayed
-from decisions.replay_past import POOL
 
 Floats = npt.NDArray[np.float64]
 
@@ -33,7 +33,7 @@ def saved_against(replayed: Replayed, base: str, seed: int = 0, n_draws: int = 2
     ValueError
         If `base` was not replayed.
     """
-    lost = replayed.pools.pivot(index=POOL, columns="rule", values="money_lost").sort_index()
+    lost = replayed.pools.pivot(index=POOL_IDS, columns="rule", values="money_lost").sort_index()
     if base not in lost.columns:
         raise ValueError(f"replay: rule {base!r} was not replayed; the base is one of {', '.join(lost.columns)}")
     others = [name for name in replayed.totals["rule"] if name != base]

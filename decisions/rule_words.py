@@ -10,8 +10,9 @@ import pandas as pd
 from decisions.allocation import Allocation
 from decisions.limits import Limits
 from decisions.policy import Policy
+from decisions.pool_programme import QUANTITY_TOLERANCE
 from decisions.ranking import due_order, is_pinned
-from decisions.rules import TOLERANCE, Standing, confirmed_units, standing_of
+from decisions.rules import Standing, confirmed_units, standing_of
 from decisions.segments import STRATEGIES
 from decisions.wishes import lines_that_may_have
 from models.arrival import places_in
@@ -51,7 +52,7 @@ class Contest:
             worth=lines["loss_if_waits"].to_numpy(np.float64) / wanted,
             place=due_order(lines),
             given=given,
-            wants_more=lines_that_may_have(lines, limits) & (given < wanted - TOLERANCE),
+            wants_more=lines_that_may_have(lines, limits) & (given < wanted - QUANTITY_TOLERANCE),
             by_pin=is_pinned(lines),
             standing=standing_of(lines, policy),
             limits=limits,
@@ -62,7 +63,7 @@ class Contest:
     @property
     def keeps(self) -> Flags:
         """Lines that were given no more than what they keep of a confirmation."""
-        kept = (self.limits.least > 0) & (self.given > 0) & (self.given <= self.limits.least + TOLERANCE)
+        kept = (self.limits.least > 0) & (self.given > 0) & (self.given <= self.limits.least + QUANTITY_TOLERANCE)
         return np.asarray(kept & (self.standing.strategy != WIN) & ~self.by_pin)
 
     @property
@@ -114,7 +115,7 @@ def _clauses(contest: Contest, confirmed: Floats, can_leave: Floats) -> Iterable
 
 def _allowed_no_more(contest: Contest, confirmed: Floats, can_leave: Floats) -> tuple[Rows, list[str]]:
     """Lines of skip and fill that have all they are allowed."""
-    rows = np.flatnonzero(contest.wants_more & (contest.given >= contest.limits.most - TOLERANCE))
+    rows = np.flatnonzero(contest.wants_more & (contest.given >= contest.limits.most - QUANTITY_TOLERANCE))
     return rows, [_allowed(contest, row, confirmed[row], can_leave[row]) for row in rows.tolist()]
 
 
@@ -224,7 +225,7 @@ def _after_protected(contest: Contest) -> tuple[Rows, list[str]]:
         own = contest.limits.segment == place
         least = _extreme_of_pool(contest, contest.worth, own & contest.was_served)[contest.pool]
         for row in np.flatnonzero(contest.wants_more & ~own & _below(least, contest.worth)):
-            if units[place, contest.pool[row]] > TOLERANCE:
+            if units[place, contest.pool[row]] > QUANTITY_TOLERANCE:
                 text[row] = text[row] or f"{_units_are(units[place, contest.pool[row]])} kept for segment {name}"
     rows = np.flatnonzero(pd.notna(text))
     return rows, list(text[rows])
@@ -236,7 +237,7 @@ def _from_protected(contest: Contest) -> tuple[Rows, list[str]]:
         own = contest.limits.segment == place
         most = _extreme_of_pool(contest, -contest.worth, ~own & contest.wants_more)[contest.pool]
         for row in np.flatnonzero(contest.was_served & own & _below(most, -contest.worth)):
-            if units[place, contest.pool[row]] > TOLERANCE:
+            if units[place, contest.pool[row]] > QUANTITY_TOLERANCE:
                 text[row] = f"{_units_are(units[place, contest.pool[row]])} kept for segment {name}"
     rows = np.flatnonzero(pd.notna(text))
     return rows, list(text[rows])
@@ -245,7 +246,7 @@ def _from_protected(contest: Contest) -> tuple[Rows, list[str]]:
 def _shelf_is_kept(contest: Contest) -> tuple[Rows, list[str]]:
     """Lines passed over though goods stay on the shelf for demand that is yet to come."""
     kept = [(place, name) for place, name in _protecting(contest) if contest.limits.is_kept[place]]
-    rows = np.flatnonzero(contest.wants_more & (contest.left > TOLERANCE)[contest.pool])
+    rows = np.flatnonzero(contest.wants_more & (contest.left > QUANTITY_TOLERANCE)[contest.pool])
     units = contest.limits.protected[:, contest.pool]
     names = [[name for place, name in kept if units[place, row] > 0] for row in rows.tolist()]
     told = [(row, n) for row, n in zip(rows.tolist(), names, strict=True) if n]

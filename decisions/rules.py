@@ -8,16 +8,16 @@ import pandas as pd
 
 from decisions.limits import NO_SEGMENT, Limits
 from decisions.policy import Policy
-from decisions.ranking import is_held
+from decisions.pool_programme import QUANTITY_TOLERANCE, in_steps
+from decisions.ranking import POOL_IDS, is_held
 from decisions.segments import BY_MONEY, FLAGS, NUMBERS, STRATEGIES, Segment
-from decisions.ship_groups import ShipGroups
+from decisions.ship_groups import ShipGroups, ships_whole
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 NO_TURN = np.iinfo(np.int64).max
-TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def fits(lines: pd.DataFrame, segment: Segment) -> Flags:
 
 def protected_units(segment: Segment, pools: pd.DataFrame) -> Floats:
     """Units of each pool, sorted by product_id and warehouse_id, that only the segment's lines may take; (n_pools,)."""
-    ordered = pools.sort_values(["product_id", "warehouse_id"], kind="stable")
+    ordered = pools.sort_values(POOL_IDS, kind="stable")
     units = segment.share * ordered["available_now"].to_numpy(np.float64) + segment.protected_units
     if segment.protected_days_of_demand:
         units = units + segment.protected_days_of_demand * ordered["units_per_day"].to_numpy(np.float64)
@@ -147,7 +147,7 @@ def _least_and_most(lines: pd.DataFrame, standing: Standing) -> tuple[Floats, Fl
     least = np.where(chosen["win"], wanted, np.where(keeps, confirmed, 0.0))
     most = np.where(chosen["skip"] | chosen["fill"], confirmed, np.inf)
     groups = ShipGroups.of(lines)
-    leaves_alone = (groups.code < 0) | groups.of_each(least >= wanted - TOLERANCE, np.logical_and)
+    leaves_alone = (groups.code < 0) | groups.of_each(least >= wanted - QUANTITY_TOLERANCE, np.logical_and)
     return np.where(is_held(lines) | ~leaves_alone, 0.0, least), most
 
 
@@ -159,12 +159,9 @@ def confirmed_units(lines: pd.DataFrame) -> Floats:
     """
     wanted, step = lines["open_quantity"].to_numpy(np.float64), lines["quantity_step"].to_numpy(np.float64)
     confirmed = lines["soft_reserved_quantity"].to_numpy(np.float64)
-    in_full = confirmed >= wanted - TOLERANCE
-    groups = ShipGroups.of(lines)
-    in_full = groups.of_each(in_full, np.logical_and)
-    is_whole = ~lines["may_split"].to_numpy(np.bool_) | (groups.code >= 0)
-    in_steps = np.floor(confirmed / step + TOLERANCE) * step
-    return np.where(in_full, wanted, np.where(is_whole, 0.0, in_steps))
+    in_full = confirmed >= wanted - QUANTITY_TOLERANCE
+    in_full = ShipGroups.of(lines).of_each(in_full, np.logical_and)
+    return np.where(in_full, wanted, np.where(ships_whole(lines), 0.0, in_steps(confirmed, step)))
 
 
 def _sort_keys(lines: pd.DataFrame, standing: Standing, policy: Policy) -> Floats:

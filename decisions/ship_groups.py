@@ -42,6 +42,12 @@ class ShipGroups:
         return result
 
 
+def ships_whole(lines: pd.DataFrame) -> Flags:
+    """Lines that ship all they want or nothing: they may not be split, or stand in a ship group."""
+    whole: Flags = ~lines["may_split"].to_numpy(np.bool_) | lines["ship_group"].notna().to_numpy(np.bool_)
+    return whole
+
+
 def split_groups(lines: pd.DataFrame, is_held: Flags) -> Flags:
     """Lines whose group cannot leave: one of its lines may have no goods, or is open and not in the queue."""
     if lines["ship_group"].isna().all():

@@ -6,12 +6,11 @@ import pandas as pd
 from scipy.special import ndtri
 
 from decisions.policy import Policy
+from decisions.ranking import POOL_IDS
 from decisions.waiting_goods import waiting_units
 from models.arrival import InboundForecast, places_in
 
 Floats = npt.NDArray[np.float64]
-
-KEYS = ["product_id", "warehouse_id"]
 
 
 def spare_goods(
@@ -37,8 +36,8 @@ def spare_goods(
     product_id, warehouse_id, spare (units), refill_days (until its next goods come with that chance); sorted by ids
     """
     theirs = {"from_product_id": "product_id", "from_warehouse_id": "warehouse_id"}
-    table = goods.drop(columns=KEYS).rename(columns=theirs).drop_duplicates(KEYS)
-    table = table.sort_values(KEYS, kind="stable", ignore_index=True)
+    table = goods.drop(columns=POOL_IDS).rename(columns=theirs).drop_duplicates(POOL_IDS)
+    table = table.sort_values(POOL_IDS, kind="stable", ignore_index=True)
     days = refill_days(table, forecast, policy)
     mean = table["units_per_day"].to_numpy(np.float64) * days
     spread = np.sqrt(mean * 2 * table["units_per_line"].to_numpy(np.float64))
@@ -46,7 +45,7 @@ def spare_goods(
     new_demand = np.maximum(mean + ndtri(policy.kept_goods_cover) * spread, protected)
     left = table["available_now"].to_numpy(np.float64) - given
     wanted = _of_pools(table, lines, waiting_units(lines)) + table["units_due_later"].to_numpy(np.float64)
-    return table[KEYS].assign(spare=np.maximum(left - wanted - new_demand, 0.0), refill_days=days)
+    return table[POOL_IDS].assign(spare=np.maximum(left - wanted - new_demand, 0.0), refill_days=days)
 
 
 def refill_days(pools: pd.DataFrame, forecast: InboundForecast, policy: Policy) -> Floats:

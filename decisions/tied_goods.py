@@ -13,7 +13,7 @@ from decisions.limits import Limits
 from decisions.pool_programme import QUANTITY_TOLERANCE
 from decisions.ranking import due_order
 from decisions.turns import Tally
-from decisions.wishes import Wishes, is_by_worth, loses_by_waiting
+from decisions.wishes import Wishes, is_by_worth, is_repeated, loses_by_waiting
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
@@ -109,8 +109,7 @@ def release(tally: Tally, limits: Limits) -> Tally:
 def still_waiting(wishes: Wishes, before: Tally, now: Tally) -> Wishes:
     """What claims have not got since `before` any of them was served."""
     got = (now.given - before.given)[wishes.line]
-    is_rest = np.ones(len(got), dtype=np.bool_)
-    is_rest[np.unique(wishes.line, return_index=True)[1]] = False
+    is_rest = is_repeated(wishes.line)
     planned = np.zeros(len(now.given))
     planned[wishes.line[~is_rest]] = wishes.claims.quantity[~is_rest]
     got = np.where(is_rest, got - planned[wishes.line], got)
@@ -155,13 +154,10 @@ def hand_out_in_order(wishes: Wishes, tally: Tally, lines: pd.DataFrame, saves: 
 
 def _items(wishes: Wishes, lines: pd.DataFrame) -> list[list[int]]:
     """Claims that are served together, best first."""
-    rows, n_claims = np.unique(wishes.line), len(wishes.line)
+    rows = np.unique(wishes.line)
     due = np.empty(len(lines), dtype=np.int64)
     due[rows] = due_order(lines.iloc[rows])
-    is_rest = np.ones(n_claims, dtype=np.bool_)
-    is_rest[np.unique(wishes.line, return_index=True)[1]] = False
-    by_worth = -wishes.claims.worth
-    order = np.lexsort((due[wishes.line], is_rest, by_worth, wishes.sort_key))
+    order = np.lexsort((due[wishes.line], is_repeated(wishes.line), -wishes.claims.worth, wishes.sort_key))
     items: list[list[int]] = []
     of_group: dict[int, list[int]] = {}
     for claim, group in zip(order.tolist(), wishes.group[order].tolist(), strict=True):

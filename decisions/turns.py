@@ -8,7 +8,7 @@ import numpy.typing as npt
 from decisions.policy import Policy
 from decisions.pool_programme import Claims, share_out, take_in_order
 from decisions.pools_at_once import cut_anywhere, solve_at_once
-from decisions.wishes import Wishes, is_by_worth
+from decisions.wishes import Wishes, is_by_worth, is_repeated
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
@@ -115,8 +115,7 @@ def _planned_first(claims: Claims, planned: Floats, available: float) -> Floats:
 def _over_claims(units: Floats, claim: Codes, quantity: Floats) -> Floats:
     """Hand each merged claim's units to its parts, the first of them first."""
     given = np.minimum(units[claim], quantity)
-    is_second = np.ones(len(claim), dtype=np.bool_)
-    is_second[np.unique(claim, return_index=True)[1]] = False
+    is_second = is_repeated(claim)
     first_given = np.bincount(claim[~is_second], weights=given[~is_second], minlength=len(units))
     given[is_second] = np.maximum(units - first_given, 0)[claim[is_second]]
     return given

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from decisions.pool_programme import QUANTITY_TOLERANCE
-from decisions.ranking import pool_codes
+from decisions.ranking import POOL_IDS, is_excluded, pool_codes
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
@@ -28,8 +28,7 @@ def waiting_units(queue: pd.DataFrame) -> Floats:
     A held line waits, too: it is served once it is free again.
     """
     left = queue["open_quantity"].to_numpy(np.float64) - queue["ship_now_quantity"].to_numpy(np.float64)
-    is_out = (queue["override"] == "exclude").fillna(False).to_numpy(np.bool_)
-    return np.where(is_out | (left <= QUANTITY_TOLERANCE), 0.0, left)
+    return np.where(is_excluded(queue) | (left <= QUANTITY_TOLERANCE), 0.0, left)
 
 
 def shares_of_inbound(queue: pd.DataFrame, inbound: pd.DataFrame, coming: Codes) -> Shares:
@@ -52,8 +51,7 @@ def shares_of_inbound(queue: pd.DataFrame, inbound: pd.DataFrame, coming: Codes)
         Side(coming, meant_for, offered).only(is_pegged & (meant_for >= 0)),
     )
     wanted = wanted - np.bincount(pegged.line, pegged.units, len(queue))
-    keys = ["product_id", "warehouse_id"]
-    pool = pool_codes(pd.concat([queue[keys], inbound[keys]], ignore_index=True))
+    pool = pool_codes(pd.concat([queue[POOL_IDS], inbound[POOL_IDS]], ignore_index=True))
     in_turn = np.argsort(queue["pool_rank"].to_numpy(), kind="stable")
     shared = _take_in_turn(
         Side(in_turn, pool[: len(queue)], wanted), Side(coming, pool[len(queue) :], offered).only(~is_pegged)

@@ -13,6 +13,8 @@ from decisions.limits import Limits
 from decisions.plans import Plan, best_plan
 from decisions.pool_programme import QUANTITY_TOLERANCE
 from decisions.programme import NOW, Programme
+from decisions.ranking import is_excluded
+from decisions.ship_groups import ships_whole
 from decisions.wishes import lines_that_may_have, pinned_units
 
 Floats = npt.NDArray[np.float64]
@@ -79,8 +81,7 @@ def priced_waits(
     quantity = lines["open_quantity"].to_numpy(np.float64)
     later_units = quantity[:, None] * (1 - cancel_share * (1 - costs.wanted))
     pinned = _served_first(lines, goods, pool, limits)
-    is_excluded = (lines["override"] == "exclude").fillna(False).to_numpy(np.bool_)
-    part = np.where(is_excluded, 0.0, np.maximum(1 - pinned / quantity, 0.0))
+    part = np.where(is_excluded(lines), 0.0, np.maximum(1 - pinned / quantity, 0.0))
     rows = order[part[order] > QUANTITY_TOLERANCE]
     left = np.maximum(goods - np.bincount(pool, pinned, minlength=len(goods)), 0.0)
     share, total = part[rows, None], costs.total
@@ -183,8 +184,7 @@ def _served_first(lines: pd.DataFrame, goods: Floats, pool: Codes, limits: Limit
 
 def _may_ship_now(lines: pd.DataFrame, goods: Floats, pool: Codes, limits: Limits) -> Flags:
     """Lines that could leave today: allowed to, and no whole line that is too large for its pool or its limit."""
-    whole = ~lines["may_split"].to_numpy(np.bool_) | lines["ship_group"].notna().to_numpy(np.bool_)
     most = np.minimum(limits.most, goods[pool]) + QUANTITY_TOLERANCE
-    fits = np.where(whole, lines["open_quantity"].to_numpy(np.float64) <= most, limits.most > 0)
+    fits = np.where(ships_whole(lines), lines["open_quantity"].to_numpy(np.float64) <= most, limits.most > 0)
     may: Flags = lines_that_may_have(lines, limits) & fits
     return may

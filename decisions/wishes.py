@@ -7,9 +7,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from decisions.limits import Limits
-from decisions.pool_programme import QUANTITY_TOLERANCE, Claims
+from decisions.pool_programme import QUANTITY_TOLERANCE, Claims, in_steps
 from decisions.ranking import due_order, is_held, is_pinned
-from decisions.ship_groups import ShipGroups, split_groups
+from decisions.ship_groups import ShipGroups, ships_whole, split_groups
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
@@ -53,6 +53,17 @@ class Standing:
     is_pinned: Flags
     is_kept: Flags  # a group of which one line's whole quantity was confirmed
     is_whole: Flags
+
+
+def is_repeated(line: Codes) -> Flags:
+    """Claims after the first of their line.
+
+    >>> is_repeated(np.array([3, 5, 3])).tolist()
+    [False, False, True]
+    """
+    repeated = np.ones(len(line), dtype=np.bool_)
+    repeated[np.unique(line, return_index=True)[1]] = False
+    return repeated
 
 
 def is_by_worth(stage: int) -> bool:
@@ -116,11 +127,9 @@ def _place_among_kept(limits: Limits, rows: npt.NDArray[np.intp]) -> Floats:
 
 def pinned_units(lines: pd.DataFrame) -> Floats:
     """Units that pins claim of each line; (n_lines,)."""
-    groups = ShipGroups.of(lines)
-    claims_first = groups.of_each(is_pinned(lines), np.logical_or)
-    is_whole = ~lines["may_split"].to_numpy(np.bool_) | (groups.code >= 0)
+    claims_first = ShipGroups.of(lines).of_each(is_pinned(lines), np.logical_or)
     may_have = lines_that_may_have(lines, Limits.none(len(lines), 0))
-    return np.where(claims_first & may_have, _pinned_quantity(lines, is_whole), 0)
+    return np.where(claims_first & may_have, _pinned_quantity(lines, ships_whole(lines)), 0)
 
 
 def _standing(lines: pd.DataFrame, limits: Limits) -> Standing:
@@ -162,8 +171,8 @@ def _planned(lines: pd.DataFrame, pool: Codes, standing: Standing, shipment_cost
     price = np.zeros(pool.max(initial=-1) + 1)
     np.maximum.at(price, pool[at_price], standing.worth[at_price])
     units = lines["planned_quantity"].to_numpy(np.float64)
-    in_steps = np.floor(units / step + PLAN_TOLERANCE) * step
-    units = np.where(units >= quantity * (1 - PLAN_TOLERANCE), quantity, 0.0 if shipment_cost else in_steps)
+    lots = np.floor(units / step + PLAN_TOLERANCE) * step
+    units = np.where(units >= quantity * (1 - PLAN_TOLERANCE), quantity, 0.0 if shipment_cost else lots)
     return np.where(at_price, price[pool], standing.worth), np.where(at_price, units, 0)
 
 
@@ -184,8 +193,8 @@ def _wanted(lines: pd.DataFrame, standing: Standing, limits: Limits, least_part:
         return quantity
     step = lines["quantity_step"].to_numpy(np.float64)
     is_free = limits.most >= quantity - QUANTITY_TOLERANCE
-    most = _in_steps(np.where(is_free, 0, limits.most), step)
-    part = np.where(most < least_part, _in_steps(limits.least, step), most)
+    most = in_steps(np.where(is_free, 0, limits.most), step)
+    part = np.where(most < least_part, in_steps(limits.least, step), most)
     return np.where(is_free, quantity, np.where(standing.is_whole, 0, part))
 
 
@@ -195,21 +204,16 @@ def _kept_quantity(lines: pd.DataFrame, standing: Standing, limits: Limits) -> F
     if not limits.least.any():
         return np.zeros(len(lines))
     step = lines["quantity_step"].to_numpy(np.float64)
-    in_steps = _in_steps(limits.least, step)
     all_of_it = (limits.least >= quantity - QUANTITY_TOLERANCE) | standing.is_kept
-    return np.where(all_of_it, quantity, np.where(standing.is_whole, 0, in_steps))
+    return np.where(all_of_it, quantity, np.where(standing.is_whole, 0, in_steps(limits.least, step)))
 
 
 def _pinned_quantity(lines: pd.DataFrame, is_whole: Flags) -> Floats:
     """Units a pin claims: override_quantity in whole steps; all of a line that may not be split."""
     wanted, step = lines["open_quantity"].to_numpy(np.float64), lines["quantity_step"].to_numpy(np.float64)
     asked = lines["override_quantity"].to_numpy(np.float64, na_value=np.nan)
-    in_steps = _in_steps(asked, step)
-    return np.where(is_whole | np.isnan(asked) | (asked >= wanted), wanted, np.maximum(in_steps, 0))
-
-
-def _in_steps(units: Floats, step: Floats) -> Floats:
-    return np.asarray(np.floor(units / step + QUANTITY_TOLERANCE) * step)
+    part = np.maximum(in_steps(asked, step), 0)
+    return np.where(is_whole | np.isnan(asked) | (asked >= wanted), wanted, part)
 
 
 def _order(lines: pd.DataFrame, wishes: Wishes, is_rest: Flags) -> npt.NDArray[np.intp]:

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -16,7 +17,7 @@ from decisions.fulfilment_queue import RunFacts
 from decisions.inbound_list import inbound_facts
 from decisions.morning import Decision, decide
 from decisions.policy import Policy
-from decisions.sensitivity import ASSUMPTIONS, sensitivity
+from decisions.sensitivity import ASSUMPTIONS, sensitivity, tornado_rows
 from decisions.working_days import WorkCalendar
 from erp.fingerprint import code_version, fingerprint
 from erp.known import Facts, LastRun, gather, local_day
@@ -187,6 +188,7 @@ class Scored:
     folder: Path
     decision: Decision
     tags: Mapping[str, str]
+    seconds: float  # of the processor, to predict and decide
 
 
 def scored_queue(
@@ -195,11 +197,13 @@ def scored_queue(
     """Score the open lines, give out the goods, and write the queue's files into the run's folder."""
     desk = Desk.of(run, facts, features, versions)
     _log.info("scoring %d open back-ordered lines", len(features["lines"]))
+    started = time.process_time()
     decision = desk.decide(Policy.from_table(facts.site.policy))
+    seconds = time.process_time() - started
     run.reach("scored")
     run.note(models=desk.hashes)
     folder = run.keep_folder("queue", _write, decision, facts, desk.ran, desk.hashes)
-    return Scored(folder, decision, _tags(run, facts) | {"run_id": desk.ran.run_id})
+    return Scored(folder, decision, _tags(run, facts) | {"run_id": desk.ran.run_id}, seconds)
 
 
 def assumptions_of(
@@ -211,7 +215,8 @@ def assumptions_of(
     table = sensitivity(Policy.from_table(facts.site.policy), desk.decide)
     out = Path(facts.site.out)
     out.mkdir(parents=True, exist_ok=True)
-    table.to_csv(out / "sensitivity.csv", index=False, lineterminator="\n")
+    for name, rows in (("sensitivity", table), ("tornado", tornado_rows(table))):
+        rows.to_csv(out / f"{name}.csv", index=False, lineterminator="\n")
     return out
 
 
@@ -256,7 +261,7 @@ def publish_queue(run: Run, scored: Scored, site: Site) -> Path:
     """Publish the queue's files and note it as the morning's queue, from which the next one tells its history."""
     run.publish(scored.folder, Path(site.out))
     _log.info("published %d lines in %s", len(scored.decision.queue), site.out)
-    track_scoring(Path(site.store), scored.decision, scored.folder, scored.tags)
+    track_scoring(Path(site.store), scored.decision, scored.folder, scored.tags, scored.seconds)
     return Path(site.out)
 
 

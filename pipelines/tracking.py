@@ -105,7 +105,7 @@ def _version_tags(trained: Trained) -> dict[str, str]:
 
 
 @_as_a_view
-def track_scoring(store: Path, decision: Decision, folder: Path, tags: Mapping[str, str]) -> None:
+def track_scoring(store: Path, decision: Decision, folder: Path, tags: Mapping[str, str], seconds: float) -> None:
     """One MLflow run per published queue: its money, its bound, its files' manifest."""
     mlflow = _mlflow(store)
     mlflow.set_experiment(experiment_id=_experiment(mlflow, store, "fulfilment-queue"))
@@ -121,6 +121,7 @@ def track_scoring(store: Path, decision: Decision, folder: Path, tags: Mapping[s
                 "money_saved": certificate.value,
                 "money_bound": certificate.bound,
                 "money_gap": certificate.gap,
+                "cpu_seconds": seconds,
                 "money_lost": decision.judgement.lost,
                 "money_lost_bound": decision.judgement.bound,
             }

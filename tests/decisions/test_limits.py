@@ -120,8 +120,7 @@ def test_a_typed_sequence_is_kept_and_lines_without_a_place_come_after_it():
     assert given_by(lines, 5, limits) == [2, 2, 0, 0]  # of equal places the one that loses more
     assert given_by(lines, 8, limits) == [2, 2, 2, 2]
     allocation = give_out(lines, pools(5), Policy(), limits)
-    assert allocation.passed_over.tolist() == [None, None, "turn", None] or pd.isna(allocation.passed_over[0])
-    assert allocation.passed_over[2] == "turn"
+    assert allocation.passed_over.fillna("").tolist() == ["", "", "turn", "whole"]
 
 
 def test_a_confirmation_that_is_kept_comes_after_pins_and_before_all_others():
@@ -208,7 +207,7 @@ def test_protected_goods_are_given_out_as_well_as_every_choice_for_divisible_lin
         if np.array_equal(shrunk, own):
             assert allocation.certificate.value == pytest.approx(best)
             assert allocation.certificate.gap == pytest.approx(0, abs=1e-9)
-        assert allocation.certificate.value <= best + 1e-9 or shrunk.sum() < own.sum()
+        assert allocation.certificate.value <= best + 1e-9
         assert_lawful(lines, allocation)
 
 

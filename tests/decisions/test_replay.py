@@ -304,10 +304,7 @@ def test_a_ship_group_waits_for_a_line_that_is_yet_to_come():
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        (
-            {"order_line_id": "L0"},
-            r"2 of 2 order_line_ids stand more than once|1 of 2 order_line_ids stand more than once",
-        ),
+        ({"order_line_id": "L0"}, "1 of 2 order_line_ids stand more than once"),
         ({"enters_on": FIRST + pd.Timedelta(days=99)}, "come to wait before the first or after the last morning"),
         ({"open_quantity": 0.0}, "have no open_quantity above 0"),
         ({"lifetime_value": -1.0}, "have no lifetime_value >= 0"),

@@ -47,9 +47,6 @@ def named_by_strategy(**more):
     return tuple(Segment(name, where={"segment": (name,)}, strategy=name, **more) for name in STRATEGIES)
 
 
-# --- the page ---------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_worked_cases_of_the_page_come_out_as_written(case):
     given, words, _ = given_out(case.lines, case.pools, case.policy)
@@ -63,9 +60,6 @@ def test_the_page_works_a_case_for_every_strategy_and_names_every_key_and_strate
     assert re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) == [*(f.name for f in fields(Segment)), *STRATEGIES]
     plain = Segment("x")
     assert (plain.strategy, plain.share, plain.sort, plain.turn) == ("redistribute", 0, (), None)
-
-
-# --- brute force on small pools ---------------------------------------------------------------------------------------
 
 
 def random_lines(rng, n_lines):
@@ -149,9 +143,6 @@ def test_lines_that_must_be_served_in_full_go_by_their_typed_sequence_where_good
     lines = ruled_lines(3, open_quantity=2.0, waited_days=[5, 30, 9], loss_if_waits=[90.0, 1.0, 50.0])
     policy = Policy(segments=(Segment("all", strategy="win", sort=("-waited_days",)),))
     assert given_out(lines, goods(3), policy)[0].tolist() == [0, 2, 1]
-
-
-# --- what no rule lifts -----------------------------------------------------------------------------------------------
 
 
 def strained(seed, n_lines=60):
@@ -270,9 +261,6 @@ def test_goods_on_order_that_are_meant_for_one_line_stay_its_own_under_every_str
     assert ships(lines.assign(ship_now_quantity=given), later, policy=policy)["ship_days"].tolist() == [3, 10]
 
 
-# --- words ------------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("seed", range(901, 921))
 def test_no_line_is_passed_over_for_one_of_lower_loss_per_unit_in_its_pool_without_a_stated_reason(seed):
     lines, here = strained(seed)
@@ -327,9 +315,6 @@ def test_the_order_of_rows_changes_neither_units_nor_words(seed):
     again, words_again, _ = given_out(lines.iloc[order], here.iloc[::-1], EVERY_RULE)
     pd.testing.assert_series_equal(again.sort_index(), given)
     pd.testing.assert_series_equal(words_again.sort_index(), words)
-
-
-# --- which lines a segment is, and in which sequence ------------------------------------------------------------------
 
 
 def test_a_line_belongs_to_the_first_segment_that_it_fits_in_every_column():

@@ -131,8 +131,7 @@ def test_tied_pools_serve_at_least_what_serving_in_order_of_worth_saves():
     worth = lines["loss_if_waits"] / lines["open_quantity"]
     groups = ShipGroups.of(lines)
     loss, units = (groups.of_each(lines[name].to_numpy(), np.add) for name in ("loss_if_waits", "open_quantity"))
-    typed = Limits.none(len(lines), len(goods))
-    in_order = Limits(typed.turn, -loss / units, typed.least, typed.most, typed.segment, typed.protected, typed.is_kept)
+    in_order = replace(Limits.none(len(lines), len(goods)), sort_key=-loss / units)
     given = give_out(lines, goods, Policy(), in_order).ship_now_quantity
     assert best > (given * worth).sum()
 
