@@ -1,7 +1,7 @@
 """One morning's decision: from open lines, goods and predictions to the ranked queue."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -69,6 +69,7 @@ def decide(
     predictions : in the order of `features["lines"]`
     previous : the last published queue of an earlier morning, None if there is none
     """
+    features, predictions = _by_id(features, predictions)
     lines, pools = _valued_lines(features, predictions), features["pools"]
     pool = places_in(predictions.inbound.pools, lines)
     goods = pools["available_now"].to_numpy(np.float64)[places_in(pools, predictions.inbound.pools)]
@@ -89,6 +90,21 @@ def decide(
     judgement = judged(waits, lines, goods)
     priced = price_of_rules(lines, pools, policy), fairness_table(lines, pools, policy)
     return Decision(queue, allocation.pools, allocation.certificate, judgement, elsewhere.facts, *priced, inbound)
+
+
+def _by_id(
+    features: Mapping[str, pd.DataFrame], predictions: Predictions
+) -> tuple[Mapping[str, pd.DataFrame], Predictions]:
+    """Put lines and pools in the order of their ids: sums in another order end in other digits."""
+    lines, keys = features["lines"], ["product_id", "warehouse_id"]
+    pools = features["pools"].sort_values(keys, kind="stable", ignore_index=True)
+    if lines["order_line_id"].is_monotonic_increasing:
+        return {**features, "pools": pools}, predictions
+    order = np.argsort(lines["order_line_id"].to_numpy(dtype=object), kind="stable")
+    frames = {name: getattr(predictions, name).iloc[order].reset_index(drop=True) for name in ("receipts", "values")}
+    arrays = {name: getattr(predictions, name)[order] for name in ("survival", "arrival", "few_waited")}
+    lines = lines.iloc[order].reset_index(drop=True)
+    return {**features, "lines": lines, "pools": pools}, replace(predictions, **frames, **arrays)
 
 
 def _elsewhere(

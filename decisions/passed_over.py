@@ -74,6 +74,13 @@ def _of_same_turn(wishes: Wishes, limits: Limits) -> Codes8:
     """What keeps these claims from goods that lines of their own turn have."""
     claims = wishes.claims
     is_protected: Flags = np.any(limits.protected > 0, axis=0)
-    applies = (is_protected[wishes.pool], wishes.group >= 0, claims.is_whole, claims.least_part > 0, claims.step != 1)
-    reasons = [CODE[key] for key in ("segment", "group", "whole", "shipment", "step")]
+    applies = (
+        np.isinf(claims.least_part),  # no part is worth a shipment
+        is_protected[wishes.pool],
+        wishes.group >= 0,
+        claims.is_whole,
+        claims.least_part > 0,
+        claims.step != 1,
+    )
+    reasons = [CODE[key] for key in ("shipment", "segment", "group", "whole", "shipment", "step")]
     return np.asarray(np.select(list(applies), reasons, default=CODE["fill"]), dtype=np.int8)

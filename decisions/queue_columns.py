@@ -68,7 +68,7 @@ QUEUE_COLUMNS = (
         "stock_price",
         "float64",
         "money per unit",
-        "loss per unit of the pool's best line left without; 0 if goods are left",
+        "loss per unit of the pool's best line left without that may have more; 0 if goods are left for all",
     ),
     Column("reason", "str", TEXT, "one plain sentence"),
     Column("assumed", "str", TEXT, "inputs that were assumed, not measured; null if none"),

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from decisions.passed_over import MEANING
+from decisions.pool_programme import QUANTITY_TOLERANCE
 
 TERMS = {
     "loss_cancel": "this order",
@@ -73,8 +74,14 @@ def _sentence(line: Line, wording: Wording) -> str:
         why = line.rule if _is_told(line.rule) else "no other line can use these goods"
         return f"{verb}: {_costs_more(line, wording)}, but {why}."
     lost = f"{line.loss_if_waits:.2f} {wording.currency} would be lost by waiting {_how_long(line, wording)}"
-    by_rule = f"; {line.rule}" if _is_told(line.rule) else ""
+    by_rule = f"; {line.rule}" if _is_told(line.rule) else _why_no_more(line)
     return f"{verb}: {lost}{_parts(line)}{by_rule}{_guess(line, wording)}."
+
+
+def _why_no_more(line: Line) -> str:
+    """Say why a line that is served in part gets no more, where that is not that the goods are gone."""
+    is_part = line.action == "ship_part" and _is_told(line.passed_over)
+    return f"; {MEANING[str(line.passed_over)]}" if is_part else ""
 
 
 def _held(line: Line) -> str:
@@ -119,21 +126,25 @@ def _parts(line: Line) -> str:
 def _why_no_goods(line: Line) -> str:
     """Say where the goods are, or went."""
     price = line.loss_if_waits / line.open_quantity
-    if line.available_now <= 0:
+    if line.available_now <= QUANTITY_TOLERANCE:
         return "no goods are here"
     if line.available_now < line.open_quantity and not line.may_split:
         return f"it ships only in whole, and {line.available_now:g} of the {line.open_quantity:g} units are here"
     if _is_told(line.rule):
         return str(line.rule)
+    if line.passed_over in ("pin", "shipment", "step"):
+        return MEANING[str(line.passed_over)]
+    if _is_told(line.passed_over) and _is_told(line.ship_group):
+        return "not all lines that must ship together with it can ship"
     if price <= line.served_price:
         more = "more" if price < line.served_price else "as much"
         return f"the goods go to lines that lose {more} per unit ({line.served_price:.2f} against {price:.2f})"
     if _is_told(line.ship_group):
         return "not all lines that must ship together with it can ship"
-    if line.served_price != line.served_price:
-        return "the goods go to pinned lines"
     if _is_told(line.passed_over):
         return MEANING[str(line.passed_over)]
+    if line.served_price != line.served_price:
+        return "the goods go to pinned lines"
     return "the goods save more on other lines together"
 
 

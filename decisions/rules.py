@@ -79,7 +79,9 @@ def limits_of(lines: pd.DataFrame, pools: pd.DataFrame, policy: Policy) -> Limit
         least=least,
         most=most,
         segment=row[standing.segment],
-        protected=np.array([protected_units(policy.segments[i], pools) for i in protecting]).reshape(-1, len(pools)),
+        protected=np.array([protected_units(policy.segments[i], pools) for i in protecting]).reshape(
+            len(protecting), len(pools)
+        ),
         is_kept=np.array([policy.segments[i].keeps_goods for i in protecting], dtype=np.bool_),
     )
 

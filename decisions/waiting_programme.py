@@ -12,9 +12,9 @@ from decisions.later_goods import LaterGoods
 from decisions.limits import Limits
 from decisions.plans import Plan, best_plan
 from decisions.pool_programme import QUANTITY_TOLERANCE
-from decisions.programme import NOW, Programme
+from decisions.programme import NOW, Programme, bound_at, kept_from_now
 from decisions.ranking import is_excluded
-from decisions.ship_groups import ships_whole
+from decisions.ship_groups import ShipGroups, ships_whole
 from decisions.wishes import lines_that_may_have, pinned_units
 
 Floats = npt.NDArray[np.float64]
@@ -24,7 +24,8 @@ Flags = npt.NDArray[np.bool_]
 STATED = (
     "least sum of money lost in expectation if lines are served now, at their pool's later chances or never: each line"
     " once, the units taken up to every chance in expectation within the goods that have come, what lies here given out"
-    " now; lines in parts and ship groups apart, so that no plan loses less than the bound"
+    " now; lines in parts, ship groups apart, lines that cost more to serve left out, so that no plan loses less than the"
+    " bound"
 )
 PROVEN = 1e-6  # of the money that the pool's lines lose if none of them is served
 AT_PRICE = 1e-6  # of the price: lines that the plan is indifferent about, up to the solver's tolerance
@@ -116,7 +117,7 @@ class Judgement:
 def judged(waits: PricedWaits, lines: pd.DataFrame, goods: Floats) -> Judgement:
     """Plan the later chances anew for what the lines still want, and hold what is then lost against the bound.
 
-    Where whole lines leave goods over, these serve later, which the bound does not allow: it counts as met there.
+    Where lines that ship whole or in steps leave goods over, these serve later; the bound allows for that.
 
     Parameters
     ----------
@@ -139,7 +140,7 @@ def judged(waits: PricedWaits, lines: pd.DataFrame, goods: Floats) -> Judgement:
         np.concatenate([left[:, None], now.goods[:, NOW + 1 :]], axis=1),
     )
     lost = best_plan(after).value
-    bound = np.minimum(waits.plan.bound, lost)
+    bound = np.minimum(_bound_with_goods_left(now, waits.plan), lost)
     at_stake = np.maximum(np.bincount(now.pool, np.abs(now.cost_without), minlength=len(goods)), 1.0)
     n_sorted = int(waits.plan.is_sorted.sum())
     return Judgement(
@@ -151,6 +152,18 @@ def judged(waits: PricedWaits, lines: pd.DataFrame, goods: Floats) -> Judgement:
         n_proven=int((lost - bound <= PROVEN * at_stake).sum()),
         methods={"planned": len(goods) - n_sorted, "sorted": n_sorted},
     )
+
+
+def _bound_with_goods_left(programme: Programme, plan: Plan) -> Floats:
+    """No choice of today loses less, goods that it leaves for later included; (n_pools,).
+
+    If goods may be kept, a unit now is worth no less than one at the next chance: at such prices the Lagrangian of now
+    and of all goods up to each later chance bounds every choice.
+    """
+    price = plan.price.copy()
+    price[:, NOW] = price[:, NOW : NOW + 2].max(axis=1)
+    kept = price[:, NOW + 1] * kept_from_now(programme)  # bound_at counts them twice
+    return np.minimum(plan.bound, bound_at(programme, price) + kept)
 
 
 def _at_best_chance(lines: pd.DataFrame, costs: ChanceCosts, later_goods: Floats) -> pd.DataFrame:
@@ -177,6 +190,7 @@ def _served_first(lines: pd.DataFrame, goods: Floats, pool: Codes, limits: Limit
     """Units of pins and kept confirmations; where a pool has too few for them, all get the same share of their wish."""
     kept = np.where(lines_that_may_have(lines, limits), limits.least, 0.0)
     asked = np.minimum(np.maximum(pinned_units(lines), kept), lines["open_quantity"].to_numpy(np.float64))
+    asked = np.where(_too_large(lines, asked, goods, pool), 0.0, asked)
     of_pool = np.bincount(pool, asked, minlength=len(goods))
     share = np.divide(goods, of_pool, out=np.ones(len(goods)), where=of_pool > goods)
     return np.asarray(asked * share[pool])
@@ -188,3 +202,14 @@ def _may_ship_now(lines: pd.DataFrame, goods: Floats, pool: Codes, limits: Limit
     fits = np.where(ships_whole(lines), lines["open_quantity"].to_numpy(np.float64) <= most, limits.most > 0)
     may: Flags = lines_that_may_have(lines, limits) & fits
     return may
+
+
+def _too_large(lines: pd.DataFrame, asked: Floats, goods: Floats, pool: Codes) -> Flags:
+    """Lines that ship whole, and ship groups, for which a pool has too little: they cannot leave, others can."""
+    groups = ShipGroups.of(lines)
+    alone = groups.code.max(initial=-1) + 1 + np.arange(len(lines))
+    together = np.where(groups.code >= 0, groups.code, alone) * len(goods) + pool
+    place = np.unique(together, return_inverse=True)[1]
+    is_short = np.bincount(place, asked)[place] > goods[pool] + QUANTITY_TOLERANCE
+    found: Flags = groups.of_each(ships_whole(lines) & is_short, np.logical_or)
+    return found

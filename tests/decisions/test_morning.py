@@ -38,12 +38,22 @@ def decided(n_lines, lifetime_value=0.0, unit_cost_is_assumed=False, **said):
     return decision(n_lines, lifetime_value, unit_cost_is_assumed, **said).queue.set_index("order_line_id")
 
 
-def decision(n_lines, lifetime_value=0.0, unit_cost_is_assumed=False, elsewhere=None, policy=None, **said):
-    """Decision about such lines and one inbound line, PO0, of 10 units that come on day 10."""
-    lines = open_lines(n_lines, root_order_id="O", unit_cost_is_assumed=unit_cost_is_assumed)
+def decision(
+    n_lines,
+    lifetime_value=0.0,
+    unit_cost_is_assumed=False,
+    elsewhere=None,
+    policy=None,
+    goods=0.0,
+    order=None,
+    columns=None,
+    **said,
+):
+    """Decision about such lines, in this order, and one inbound line, PO0, of 10 units that come on day 10."""
+    lines = open_lines(n_lines, root_order_id="O", unit_cost_is_assumed=unit_cost_is_assumed, **(columns or {}))
     features = {
         "lines": lines.drop(columns=[*ADDED_BY_DECIDE, "assumed", "paid_share"]),
-        "pools": pools(0.0).assign(units_per_day=0.0, units_per_line=1.0),
+        "pools": pools(goods).assign(units_per_day=0.0, units_per_line=1.0),
         "alternative_goods": goods_elsewhere(0) if elsewhere is None else elsewhere,
         "overrides": pd.DataFrame(columns=NO_WORDS),
         "kept_share": pd.DataFrame({"kept_share": [1.0]}),
@@ -75,7 +85,12 @@ def decision(n_lines, lifetime_value=0.0, unit_cost_is_assumed=False, elsewhere=
         "few_waited": np.zeros(n_lines, dtype=bool),
         "assumed": (),
     }
-    return decide(features, Predictions(**answers | said), None, RUN, policy or Policy())
+    answers |= said
+    if order is not None:
+        features["lines"] = features["lines"].iloc[order].reset_index(drop=True)
+        answers |= {name: answers[name].iloc[order].reset_index(drop=True) for name in ("receipts", "values")}
+        answers |= {name: answers[name][order] for name in ("survival", "arrival", "few_waited")}
+    return decide(features, Predictions(**answers), None, RUN, policy or Policy())
 
 
 def test_goods_that_lie_elsewhere_are_advised_and_change_nothing_else():
@@ -92,6 +107,27 @@ def test_goods_that_lie_elsewhere_are_advised_and_change_nothing_else():
     assert advised.elsewhere["gain"] == pytest.approx(3 * gain)
     ends = f"; 1 unit lies in warehouse x: moving it takes 3 days, costs 1.00 EUR and saves {gain + 1:.2f} EUR."
     assert advised.queue["reason"].str.endswith(ends).all()
+
+
+def test_the_order_in_which_lines_are_handed_over_changes_no_digit():
+    rng = np.random.default_rng(921)
+    n_lines = 60
+    answers = {
+        "lifetime_value": rng.uniform(0, 900, n_lines),
+        "survival": wanted_at_daily_hazard(*rng.uniform(0, 0.05, n_lines)),
+        "joint_cancel_share": 0.35,
+        "goods": 20.0,
+        "columns": {
+            "open_quantity": rng.integers(1, 9, n_lines) * 1.0,
+            "line_margin": rng.uniform(1, 90, n_lines),
+            "account_id": rng.choice(["a", "b", "c"], n_lines),
+        },
+    }
+    made = [decision(n_lines, **answers, order=order) for order in (None, rng.permutation(n_lines))]
+    for name in ("queue", "pools", "inbound", "rules", "fairness"):
+        pd.testing.assert_frame_equal(*(getattr(each, name) for each in made), check_exact=True)
+    assert made[0].judgement == made[1].judgement
+    assert made[0].judgement.methods == {"planned": 1, "sorted": 0}
 
 
 def test_the_share_of_joint_cancellations_reaches_the_money():

@@ -43,6 +43,12 @@ def test_a_line_that_ships_names_what_waiting_would_lose():
     assert sentence(action="ship_part", open_quantity=5.0, ship_now_quantity=3.0).startswith("Ships 3 of 5: 18.38 EUR")
 
 
+def test_a_line_that_ships_in_part_says_what_keeps_the_rest_unless_the_goods_are_gone():
+    part = {"action": "ship_part", "open_quantity": 5.0, "ship_now_quantity": 3.0}
+    assert sentence(**part).endswith("future orders).")
+    assert sentence(**part, passed_over="step").endswith("; it ships in steps that the goods left do not fill.")
+
+
 def test_a_loss_of_one_term_is_not_taken_apart():
     assert sentence(**{**WAITS, "action": "ship"}) == "Ships: 8.61 EUR would be lost by waiting about 10 days."
 
@@ -66,6 +72,11 @@ def test_a_line_that_waits_names_where_the_goods_go():
         ({"served_price": np.nan}, "; the goods go to pinned lines."),
         ({"served_price": 2.0}, "; the goods save more on other lines together."),
         ({"served_price": 2.0, "passed_over": "shipment"}, "; a part would save less than the shipment costs."),
+        ({"available_now": 1e-12}, "; no goods are here."),
+        (
+            {"served_price": 18.38, "passed_over": "pin"},
+            "; goods went to a pinned line or to a confirmation that is kept.",
+        ),
         ({"rule": "12 units are kept for segment key"}, "; 12 units are kept for segment key."),
         ({"served_price": 2.0, "ship_group": "g"}, "; not all lines that must ship together with it can ship."),
     ],

@@ -380,3 +380,9 @@ def test_without_rules_nothing_binds_and_confirmations_are_not_even_read():
 def test_a_segment_that_names_a_column_the_lines_lack_says_so():
     with pytest.raises(ValueError, match="segment 'x': the open lines have no channel; take it out"):
         limits_of(ruled_lines(1), goods(1), Policy(segments=(Segment("x", where={"channel": ("web",)}),)))
+
+
+def test_where_nothing_waits_rules_have_nothing_to_limit():
+    shared = Policy(segments=(Segment("key", where=KEY, share=0.5),))
+    limits = limits_of(ruled_lines(0), goods(1.0).iloc[:0], shared)
+    assert (limits.protected.shape, len(limits.turn)) == ((1, 0), 0)
