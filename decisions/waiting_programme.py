@@ -24,8 +24,8 @@ Flags = npt.NDArray[np.bool_]
 STATED = (
     "least sum of money lost in expectation if lines are served now, at their pool's later chances or never: each line"
     " once, the units taken up to every chance in expectation within the goods that have come, what lies here given out"
-    " now; lines in parts, ship groups apart, lines that cost more to serve left out, so that no plan loses less than the"
-    " bound"
+    " now; lines in parts, ship groups apart, lines that cost more to serve left out, so that no plan loses less than"
+    " the bound"
 )
 PROVEN = 1e-6  # of the money that the pool's lines lose if none of them is served
 AT_PRICE = 1e-6  # of the price: lines that the plan is indifferent about, up to the solver's tolerance
