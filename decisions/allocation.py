@@ -15,6 +15,7 @@ from decisions.ranking import POOL_IDS, is_held
 from decisions.tied_goods import pools_tied, protect, release, serve_in_order, still_waiting
 from decisions.turns import Tally, serve_pools
 from decisions.wishes import TYPED, Wishes, lines_that_may_have, wishes_of
+from models.arrival import places_in
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
@@ -100,7 +101,8 @@ def give_out(lines: pd.DataFrame, available: pd.DataFrame, policy: Policy, limit
     pools = available.sort_values(POOL_IDS, kind="stable", ignore_index=True)
     limits = Limits.none(len(lines), len(pools)) if limits is None else limits
     _check(lines, pools, limits)
-    pool = _pool_of(lines, pools)
+    pool = places_in(pools, lines)
+    _refuse(lines, pool < 0, "the pool (product_id, warehouse_id) is not in the table of pools")
     goods = pools["available_now"].to_numpy(np.float64)
     wishes = wishes_of(lines, pool, lines_that_may_have(lines, limits), limits, policy.shipment_cost)
     tally = _give(wishes, lines, goods, limits, policy)
@@ -168,27 +170,6 @@ def _certify(pools: pd.DataFrame) -> Certificate:
     methods = {str(name): int(count) for name, count in pools["method"].value_counts().sort_index().items()}
     n_proven = int((pools["method"] != "greedy").sum())
     return Certificate(PROGRAMME, value, bound, float(pools["gap"].sum()), len(pools), n_proven, methods)
-
-
-def _pool_of(lines: pd.DataFrame, pools: pd.DataFrame) -> Codes:
-    """Row of each line's pool."""
-    product, in_products = _codes(pools["product_id"], lines["product_id"])
-    warehouse, in_warehouses = _codes(pools["warehouse_id"], lines["warehouse_id"])
-    n_warehouses = warehouse.max(initial=-1) + 1
-    row = np.full((product.max(initial=-1) + 1) * n_warehouses + 1, -1)
-    row[product * n_warehouses + warehouse] = np.arange(len(pools))
-    is_known = (in_products >= 0) & (in_warehouses >= 0)
-    pool = row[np.where(is_known, in_products * n_warehouses + in_warehouses, -1)]
-    _refuse(lines, pool < 0, "the pool (product_id, warehouse_id) is not in the table of pools")
-    return pool
-
-
-def _codes(known: pd.Series, asked: pd.Series) -> tuple[Codes, Codes]:
-    """Numbers of the known texts, and those of the asked ones, -1 where unknown."""
-    code, names = pd.factorize(known)
-    asked_code, asked_names = pd.factorize(asked)
-    place = np.append(pd.Index(names).get_indexer(pd.Index(asked_names)), -1)
-    return code.astype(np.int64), place[asked_code].astype(np.int64)
 
 
 def _check(lines: pd.DataFrame, pools: pd.DataFrame, limits: Limits) -> None:

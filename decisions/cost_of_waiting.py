@@ -27,14 +27,19 @@ class WaitOutcome:
 
 
 def cost_of_waiting(
-    lines: pd.DataFrame, survival: Floats, arrival: Floats, joint_cancel_share: float, policy: Policy
+    lines: pd.DataFrame,
+    survival: Floats,
+    arrival: Floats,
+    joint_cancel_share: float,
+    policy: Policy,
+    later_price: Floats | None = None,
 ) -> pd.DataFrame:
     """One row per open line: what is lost if it is passed over now, against being served now.
 
     A line that is passed over is served from its next receipt or, where that loses less, never: W is the smaller of
     both. Only lines that cost more to serve than they earn are better off with never, as long as a cancellation loses
-    no fewer customers than a late delivery does. Goods of the next receipt have no price (it clears the backlog), so
-    loss_later_goods is 0.
+    no fewer customers than a late delivery does. What the goods of the next receipt would save others is
+    loss_later_goods; where it clears the backlog they have no price, and it is 0.
 
     An account's customer is lost once, with chance P = 1 - prod(1 - p_order) over its orders (`future_share` says how
     lines make up roots and orders). Each line's part of the future is R p f; the parts add up to R P while every line
@@ -48,6 +53,7 @@ def cost_of_waiting(
     arrival : chance that the next receipt comes in day u, last column never, shape (n_lines, horizon_days + 2)
     joint_cancel_share : chance that lines of one order are cancelled together, not each by itself [rho], 0 to 1
     policy : the economics
+    later_price : price of the next receipt's goods [v], money per unit, (n_lines,); None: they have none
 
     Returns
     -------
@@ -77,9 +83,11 @@ def cost_of_waiting(
     carried = future_share(next_receipt.p_lost, ties)
     served_later = terms_of(lines, next_receipt, carried, ties, policy)
     not_served = terms_of(lines, never_served(lines, survival, policy), carried, ties, policy)
-    is_served = served_later.sum(axis=1) <= not_served.sum(axis=1)
+    paid = np.zeros(len(lines)) if later_price is None else later_price * (1 - next_receipt.p_gone)
+    paid = paid * lines["open_quantity"].to_numpy(np.float64)
+    is_served = served_later.sum(axis=1) + paid <= not_served.sum(axis=1)
     best = np.where(is_served[:, None], served_later, not_served)
-    found = frame_of(lines, best, np.zeros(len(lines)))
+    found = frame_of(lines, best, np.where(is_served, paid, 0.0))
     p_cancel_14d = 1 - survival[:, P_CANCEL_DAYS]
     return found.assign(p_cancel_14d=p_cancel_14d, p_lost=next_receipt.p_lost, future_share=carried)
 

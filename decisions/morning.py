@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -34,13 +35,21 @@ Codes = npt.NDArray[np.int64]
 FEW_WAITED = "cancellation risk (few such lines ever waited so long)"
 
 
+@dataclass(frozen=True, eq=False)
+class GivenTo:
+    """The open lines with their W, the pools, and the policy that goods were given out by."""
+
+    lines: pd.DataFrame
+    pools: pd.DataFrame
+    policy: Policy
+
+
 @dataclass(frozen=True)
 class Decision:
     """The queue in rank order, the pools it gave out, how far that is from the best possible, and the inbound lines.
 
     `certificate` judges today's choice at the prices W, `judgement` that choice as part of the whole programme, and
-    `elsewhere` (money, counts) the advice to use goods of other pools. `rules` says what each rule of the site costs,
-    `fairness` what it would cost to protect each segment's fair share.
+    `elsewhere` (money, counts) the advice to use goods of other pools; `given_to` is what the goods were given out by.
     """
 
     queue: pd.DataFrame
@@ -48,9 +57,18 @@ class Decision:
     certificate: Certificate
     judgement: Judgement
     elsewhere: Mapping[str, float]
-    rules: pd.DataFrame
-    fairness: pd.DataFrame
     inbound: pd.DataFrame
+    given_to: GivenTo
+
+    @cached_property
+    def rules(self) -> pd.DataFrame:
+        """What each rule of the site costs; giving out again without it takes time, so only when it is asked for."""
+        return price_of_rules(self.given_to.lines, self.given_to.pools, self.given_to.policy)
+
+    @cached_property
+    def fairness(self) -> pd.DataFrame:
+        """What it would cost to protect each segment's fair share."""
+        return fairness_table(self.given_to.lines, self.given_to.pools, self.given_to.policy)
 
 
 def decide(
@@ -88,8 +106,8 @@ def decide(
     told, today = features["inbound_dates"], day_of(features)
     inbound = inbound_list(predictions.inbound, told, disrupted(told, today), queue, run, policy, today)
     judgement = judged(waits, lines, goods)
-    priced = price_of_rules(lines, pools, policy), fairness_table(lines, pools, policy)
-    return Decision(queue, allocation.pools, allocation.certificate, judgement, elsewhere.facts, *priced, inbound)
+    given_to = GivenTo(lines, pools, policy)
+    return Decision(queue, allocation.pools, allocation.certificate, judgement, elsewhere.facts, inbound, given_to)
 
 
 def _by_id(

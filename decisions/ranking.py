@@ -14,7 +14,7 @@ def due_order(lines: pd.DataFrame) -> Codes:
     """Place of each line by due day, then order_line_id: the order that settles every tie."""
     by_id = pd.factorize(lines["order_line_id"], sort=True)[0]
     due = lines["due_on"].to_numpy().astype("datetime64[s]").astype(np.int64)
-    return _places(np.lexsort((by_id, due)))
+    return places_of(np.lexsort((by_id, due)))
 
 
 def pool_codes(lines: pd.DataFrame) -> Codes:
@@ -60,12 +60,12 @@ def rank_lines(lines: pd.DataFrame) -> pd.DataFrame:
     turn = _turn(lines)
     loss = lines["loss_if_waits"].to_numpy(np.float64)
     in_pool = np.lexsort((due, -loss / lines["open_quantity"].to_numpy(np.float64), turn, pool))
-    place = _places(in_pool)
+    place = places_of(in_pool)
     pool_size = np.bincount(pool)[pool] if len(lines) else pool
     first_place = pd.Series(place).groupby(pool).transform("min").to_numpy()
     is_last = turn == 2
-    order = np.lexsort((place, _blocker(in_pool, pool, is_last, _places(np.lexsort((due, -loss)))), is_last))
-    ranks = {"rank": _places(order) + 1, "pool_rank": place - first_place + 1, "pool_size": pool_size}
+    order = np.lexsort((place, _blocker(in_pool, pool, is_last, places_of(np.lexsort((due, -loss)))), is_last))
+    ranks = {"rank": places_of(order) + 1, "pool_rank": place - first_place + 1, "pool_size": pool_size}
     return pd.DataFrame(ranks, index=lines.index, dtype="int64")
 
 
@@ -89,7 +89,7 @@ def _blocker(in_pool: Codes, pool: Codes, is_last: Flags, by_loss: Codes) -> Cod
     return blocker
 
 
-def _places(order: npt.NDArray[np.intp]) -> Codes:
+def places_of(order: npt.NDArray[np.intp]) -> Codes:
     """Turn a sorting order into each row's place in it."""
     places = np.empty(len(order), dtype=np.int64)
     places[order] = np.arange(len(order))

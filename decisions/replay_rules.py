@@ -9,12 +9,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from decisions.allocation import give_out
-from decisions.cost_of_waiting import never_served, served_after, terms_of
-from decisions.customer_loss import Ties, future_share
+from decisions.cost_of_waiting import cost_of_waiting
 from decisions.limits import Limits
 from decisions.outlooks import Outlooks
 from decisions.policy import Policy
-from decisions.ranking import due_order
+from decisions.ranking import due_order, places_of
 from decisions.replay import PastMorning, Rule
 
 Floats = npt.NDArray[np.float64]
@@ -113,14 +112,9 @@ def _loss_if_waits(
     arrival = np.zeros((len(lines), policy.horizon_days + 2))
     arrival[np.arange(len(lines)), np.clip(np.ceil(wait), 1, policy.horizon_days + 1).astype(np.int64)] = 1
     wanted = foreseen.wanted_from(row, on, policy.horizon_days)
-    ties = Ties.of(lines, joint_cancel_share)
-    later = served_after(lines, wanted, arrival, policy)
-    carried = future_share(later.p_lost, ties)
-    price = said["later_price"].to_numpy(np.float64) if "later_price" in said else np.zeros(len(lines))
-    paid = price * lines["open_quantity"].to_numpy(np.float64) * (1 - later.p_gone)
-    served = terms_of(lines, later, carried, ties, policy).sum(axis=1) + paid
-    never = terms_of(lines, never_served(lines, wanted, policy), carried, ties, policy).sum(axis=1)
-    return np.asarray(np.minimum(served, never))
+    price = said["later_price"].to_numpy(np.float64) if "later_price" in said else None
+    costs = cost_of_waiting(lines, wanted, arrival, joint_cancel_share, policy, price)
+    return costs["loss_if_waits"].to_numpy(np.float64)
 
 
 def _given(lines: pd.DataFrame, morning: PastMorning, policy: Policy, limits: Limits) -> Floats:
@@ -135,9 +129,7 @@ def _limits(morning: PastMorning, key: Floats) -> Limits:
 def _places(lines: pd.DataFrame, key: Floats) -> Floats:
     """Place of each line by its key, then by due day and id; without a key last."""
     order = np.lexsort((due_order(lines), np.where(np.isnan(key), UNNAMED, key)))
-    places = np.empty(len(key))
-    places[order] = np.arange(len(key))
-    return places
+    return places_of(order).astype(np.float64)
 
 
 def _seconds(times: pd.Series) -> Floats:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from decisions.limits import Limits
 from decisions.pool_programme import QUANTITY_TOLERANCE, Claims, in_steps
-from decisions.ranking import due_order, is_held, is_pinned
+from decisions.ranking import due_order, is_held, is_pinned, places_of
 from decisions.ship_groups import ShipGroups, ships_whole, split_groups
 
 Floats = npt.NDArray[np.float64]
@@ -228,9 +228,7 @@ def _order(lines: pd.DataFrame, wishes: Wishes, is_rest: Flags) -> npt.NDArray[n
     if not np.isnan(wishes.sort_key).all():
         keys.insert(-1, wishes.sort_key)
     by_key = np.lexsort(keys[:-1]) if len(keys) > 2 else np.argsort(keys[0])
-    position = np.empty(len(by_key), dtype=np.int64)
-    position[by_key] = np.arange(len(by_key))
-    order = np.argsort(place * len(by_key) + position)
+    order = np.argsort(place * len(by_key) + places_of(by_key))
     same = np.ones(max(len(order) - 1, 0), dtype=np.bool_)
     for key in keys:
         ordered = key[order]

@@ -228,12 +228,21 @@ def next_receipt(forecast: InboundForecast, waiting: pd.DataFrame) -> tuple[np.n
 
 def places_in(pools: pd.DataFrame, rows: pd.DataFrame) -> np.ndarray:
     """Place in `pools` of each row's product and warehouse, -1 where it is not there."""
-    keys = ["product_id", "warehouse_id"]
-    both = pd.concat([pools[keys], rows[keys]]).astype(object)
-    code = both.groupby(keys, sort=False, dropna=False).ngroup().to_numpy()
-    place = np.full(int(code.max(initial=-1)) + 1, -1)
-    place[code[: len(pools)]] = np.arange(len(pools))
-    return np.asarray(place[code[len(pools) :]])
+    product, in_products = _codes(pools["product_id"], rows["product_id"])
+    warehouse, in_warehouses = _codes(pools["warehouse_id"], rows["warehouse_id"])
+    n_warehouses = warehouse.max(initial=-1) + 1
+    place = np.full((product.max(initial=-1) + 1) * n_warehouses + 1, -1)
+    place[product * n_warehouses + warehouse] = np.arange(len(pools))
+    is_known = (in_products >= 0) & (in_warehouses >= 0)
+    return np.asarray(place[np.where(is_known, in_products * n_warehouses + in_warehouses, -1)])
+
+
+def _codes(known: pd.Series, asked: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the known texts, and those of the asked ones, -1 where unknown; each text is looked up once."""
+    code, names = pd.factorize(known)
+    asked_code, asked_names = pd.factorize(asked)
+    place = np.append(pd.Index(names).get_indexer(pd.Index(asked_names)), -1)
+    return code.astype(np.int64), place[asked_code].astype(np.int64)
 
 
 def open_curves(

@@ -1,10 +1,16 @@
 """The jobs as plain functions: each is the picture of what it does and runs without any server."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from erp.known import checked
+import pandas as pd
+
+from erp.known import Facts, checked
 from erp.laws import Findings
+from erp.ledger import ModelVersion
+from erp.runs import Run
 from erp.settings import Site
 from features.feature_tables import count_causes
 from pipelines.steps import (
@@ -55,31 +61,31 @@ def score(site: Site, as_of: datetime) -> Path:
         return publish_queue(run, scored_queue(run, facts, features, serving(run)), site)
 
 
-def morning(site: Site, as_of: datetime) -> Path:
-    """The main job: check, features, train if no model serves T, score, give out the goods, publish."""
+@contextmanager
+def served_morning(
+    site: Site, as_of: datetime
+) -> Iterator[tuple[Run, Facts, dict[str, pd.DataFrame], dict[str, ModelVersion]]]:
+    """A morning ready to be decided: facts, features, and the models that serve it, trained if none does."""
     ready_to_publish(site)
     with open_morning(site, as_of) as run:
         facts = known_facts(run, site)
         features = features_of(run, facts)
-        versions = champions(run.ledger, as_of) or train_on(run, facts, features)
+        yield run, facts, features, champions(run.ledger, as_of) or train_on(run, facts, features)
+
+
+def morning(site: Site, as_of: datetime) -> Path:
+    """The main job: check, features, train if no model serves T, score, give out the goods, publish."""
+    with served_morning(site, as_of) as (run, facts, features, versions):
         return publish_queue(run, scored_queue(run, facts, features, versions), site)
 
 
 def what_if(site: Site, as_of: datetime) -> Path:
     """The main job under another policy: its files only, so that no later morning takes it for the queue of the day."""
-    ready_to_publish(site)
-    with open_morning(site, as_of) as run:
-        facts = known_facts(run, site)
-        features = features_of(run, facts)
-        versions = champions(run.ledger, as_of) or train_on(run, facts, features)
+    with served_morning(site, as_of) as (run, facts, features, versions):
         return show_queue(scored_queue(run, facts, features, versions), site)
 
 
 def weigh_assumptions(site: Site, as_of: datetime) -> Path:
     """Say how far the morning's money and lines move if an assumption of the policy is wrong; publishes no queue."""
-    ready_to_publish(site)
-    with open_morning(site, as_of) as run:
-        facts = known_facts(run, site)
-        features = features_of(run, facts)
-        versions = champions(run.ledger, as_of) or train_on(run, facts, features)
+    with served_morning(site, as_of) as (run, facts, features, versions):
         return assumptions_of(run, facts, features, versions)
