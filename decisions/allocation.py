@@ -131,10 +131,14 @@ def _give(wishes: Wishes, lines: pd.DataFrame, goods: Floats, limits: Limits, po
         return _serve_stages(wishes, tally, lines, saves, policy)
     before = wishes.stage < TYPED
     first = _serve_stages(wishes.only(before), tally, lines, saves, policy)
+    kept_for_segments = protect(first, wishes, limits)
     wishes = wishes.only(~before)
-    tally = _serve_stages(wishes, protect(first, wishes, limits), lines, saves, policy)
+    tally = _serve_stages(wishes, kept_for_segments, lines, saves, policy)
     is_freed: Flags = np.any(tally.own[~limits.is_kept] > QUANTITY_TOLERANCE, axis=0)
-    waiting, tally = wishes.only(is_freed[wishes.pool]), release(tally, limits)
+    # A group is offered goods of all its pools again: it leaves from all of them or from none.
+    again = is_freed[wishes.pool]
+    again |= (wishes.group >= 0) & np.isin(wishes.group, wishes.group[again])
+    waiting, tally = wishes.only(again), release(tally, limits)
     return _serve_stages(still_waiting(waiting, first, tally), tally, lines, saves, policy)
 
 

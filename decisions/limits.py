@@ -22,7 +22,7 @@ class Limits:
     ----------
     turn : (n_lines,) lines of a lower turn are served before those of a higher one
     sort_key : (n_lines,) within a turn the least is served first; NaN: by W / q, after those with a key
-    least : (n_lines,) units that are served right after pins, before any turn (a confirmation that is kept); 0: none
+    least : (n_lines,) units that are served right after pins, before any turn (what a line keeps); 0: none
     most : (n_lines,) units a line may have now; inf: no limit
     segment : (n_lines,) row of `protected`; -1: none
     protected : (n_segments, n_pools) units of the pool, sorted by product_id and warehouse_id, that only this segment

@@ -17,13 +17,18 @@ from decisions.inbound_list import inbound_list
 from decisions.joined_words import joined_words
 from decisions.later_goods import later_goods
 from decisions.limits import Limits
-from decisions.overrides import apply_overrides
+from decisions.loss_of_choice import LossOfChoice
+from decisions.override_costs import WordCosts, cost_of_words
+from decisions.override_list import override_facts, override_list
+from decisions.overrides import NO_WORD, apply_overrides, in_order
 from decisions.policy import Policy
 from decisions.price_of_rules import fairness_table, price_of_rules
 from decisions.promises import when_lines_ship
 from decisions.ranking import is_held, rank_lines
 from decisions.rule_words import rule_words
-from decisions.rules import limits_of
+from decisions.rules import keeping, limits_of
+from decisions.stability import Steady, hold_steady, last_given
+from decisions.stability_words import stability_words
 from decisions.waiting_programme import Judgement, PricedWaits, judged, priced_waits
 from models.arrival import places_in
 from models.champions import Predictions, day_of
@@ -37,11 +42,16 @@ FEW_WAITED = "cancellation risk (few such lines ever waited so long)"
 
 @dataclass(frozen=True, eq=False)
 class GivenTo:
-    """The open lines with their W, the pools, and the policy that goods were given out by."""
+    """The open lines with their W and kept_quantity, the pools, and the policy that goods were given out by.
+
+    With `limits_of` these, `give_out` repeats the choice: lines keep what they keep of the last queue's plan. `loss`
+    says what any other choice would lose.
+    """
 
     lines: pd.DataFrame
     pools: pd.DataFrame
     policy: Policy
+    loss: LossOfChoice
 
 
 @dataclass(frozen=True)
@@ -49,7 +59,8 @@ class Decision:
     """The queue in rank order, the pools it gave out, how far that is from the best possible, and the inbound lines.
 
     `certificate` judges today's choice at the prices W, `judgement` that choice as part of the whole programme, and
-    `elsewhere` (money, counts) the advice to use goods of other pools; `given_to` is what the goods were given out by.
+    `elsewhere` (money, counts) the advice to use goods of other pools; `given_to` is what the goods were given out by,
+    `steady` who keeps goods that the last queue gave, and what that costs.
     """
 
     queue: pd.DataFrame
@@ -59,6 +70,9 @@ class Decision:
     elsewhere: Mapping[str, float]
     inbound: pd.DataFrame
     given_to: GivenTo
+    steady: Steady
+    overrides: pd.DataFrame  # one row per planner's word
+    override_facts: Mapping[str, object]
 
     @cached_property
     def rules(self) -> pd.DataFrame:
@@ -88,26 +102,45 @@ def decide(
     previous : the last published queue of an earlier morning, None if there is none
     """
     features, predictions = _by_id(features, predictions)
-    lines, pools = _valued_lines(features, predictions), features["pools"]
+    words = in_order(features["overrides"])
+    lines, pools = _valued_lines(features["lines"], words, features["kept_share"], predictions), features["pools"]
     pool = places_in(predictions.inbound.pools, lines)
     goods = pools["available_now"].to_numpy(np.float64)[places_in(pools, predictions.inbound.pools)]
     chances = chances_of(predictions.inbound, _still_wanted(lines, pool, goods))
     limits = limits_of(lines, pools, policy)
     waits = _waits(lines, predictions, chances, goods, pool, limits, policy)
     lines = lines.assign(loss_if_waits=waits.costs["loss_if_waits"]).join(waits.planned)
-    allocation = give_out(lines, pools, policy, limits)
+    lines = lines.assign(last_given_quantity=last_given(lines, previous))
+    steady = hold_steady(lines, pools, policy)
+    lines = lines.assign(kept_quantity=steady.kept_quantity)
+    allocation = give_out(lines, pools, policy, keeping(limits, lines))
+    word_costs = cost_of_words(lines, pools, policy, words, allocation.ship_now_quantity, waits.loss)
     lines = lines.join(rank_lines(lines)).assign(ship_now_quantity=allocation.ship_now_quantity)
+    lines = lines.assign(**_cost_of_its_word(word_costs))
     elsewhere = _elsewhere(lines, features["alternative_goods"], predictions, waits, allocation, limits, policy)
     lines = lines.join(advice_columns(lines, elsewhere.advice, run.currency, policy))
-    lines = lines.assign(rule=rule_words(lines, limits, allocation, policy))
+    said_by_rules = rule_words(lines, limits, allocation, policy)
+    lines = lines.assign(rule=stability_words(lines, steady, limits, policy).fillna(said_by_rules))
     ships = when_lines_ship(lines, predictions.survival, chances, pools, run.calendar, policy)
     receipts = predictions.receipts.assign(wait_days=wait_days(predictions.arrival)).join(ships)
     queue = fulfilment_queue(lines, waits.costs, allocation, receipts, previous, run, policy)
     told, today = features["inbound_dates"], day_of(features)
     inbound = inbound_list(predictions.inbound, told, disrupted(told, today), queue, run, policy, today)
-    judgement = judged(waits, lines, goods)
-    given_to = GivenTo(lines, pools, policy)
-    return Decision(queue, allocation.pools, allocation.certificate, judgement, elsewhere.facts, inbound, given_to)
+    judgement = judged(waits, lines)
+    given_to = GivenTo(lines, pools, policy, waits.loss)
+    said = override_list(lines, words, word_costs, pools, run, today)
+    return Decision(
+        queue=queue,
+        pools=allocation.pools,
+        certificate=allocation.certificate,
+        judgement=judgement,
+        elsewhere=elsewhere.facts,
+        inbound=inbound,
+        given_to=given_to,
+        steady=steady,
+        overrides=said,
+        override_facts=override_facts(said, word_costs),
+    )
 
 
 def _by_id(
@@ -171,11 +204,21 @@ def _units_by_pool(units: Floats, pool: Codes, goods: Floats) -> Floats:
     return np.bincount(pool, units, minlength=len(goods)).astype(np.float64)
 
 
-def _valued_lines(features: Mapping[str, pd.DataFrame], predictions: Predictions) -> pd.DataFrame:
-    kept_share = features["kept_share"]["kept_share"].fillna(1.0).clip(0.0, 1.0)
-    lines = apply_overrides(features["lines"], features["overrides"]).join(predictions.values)
+def _cost_of_its_word(costs: WordCosts) -> dict[str, Floats | Codes]:
+    """What the word that rules each line costs, NaN without one, and how many lines it rules; (n_lines,)."""
+    is_ruled = costs.ruling != NO_WORD
+    n_lines = np.bincount(costs.ruling[is_ruled], minlength=1)
+    cost = np.append(costs.cost, np.nan)[costs.ruling]  # NO_WORD reads the last place
+    return {"override_cost": cost, "override_n_lines": np.where(is_ruled, n_lines[np.maximum(costs.ruling, 0)], 0)}
+
+
+def _valued_lines(
+    lines: pd.DataFrame, words: pd.DataFrame, kept_share: pd.DataFrame, predictions: Predictions
+) -> pd.DataFrame:
+    kept = kept_share["kept_share"].fillna(1.0).clip(0.0, 1.0)
+    lines = apply_overrides(lines, words).join(predictions.values)
     return lines.assign(
-        paid_share=float(kept_share.iloc[0]) if len(kept_share) else 1.0,
+        paid_share=float(kept.iloc[0]) if len(kept) else 1.0,
         assumed=_assumed_inputs(lines, predictions),
     )
 

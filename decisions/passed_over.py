@@ -19,7 +19,7 @@ Codes8 = npt.NDArray[np.int8]
 MEANING = {
     "limit": "a rule of the site allows it no more today",
     "group": "its ship group does not fit into the goods of all its pools",
-    "pin": "goods went to a pinned line or to a confirmation that is kept",
+    "pin": "goods went to a pinned line, or stay with one that keeps them",
     "turn": "goods went to lines whose turn comes before",
     "segment": "goods are protected for a segment",
     "whole": "it ships whole and does not fit beside lines that save more together",

@@ -66,8 +66,18 @@ class Policy:
         1, "share of the expected cancellations", "they free later goods for others; 0 keeps goods for lines gone", 0, 1
     )
     shipment_cost: float = _assumed(0, "money per extra shipment", SITE_SAYS, 0)
+    large_loss: float = _stated(
+        1000, "money per line", "a line that loses this much by waiting is an exception", (0, math.inf)
+    )
+    expiry_notice_days: int = _stated(2, "days", "a planner's word that ends so soon is an exception", (0, 365))
     longest_wait_days: int = _stated(
         0, "days", "lines that waited longer go before others; 0: none does", (0, math.inf)
+    )
+    max_moves: int = _stated(
+        -1, "lines", "whose goods may change from what the last queue gave; -1: any number", (-1, math.inf)
+    )
+    move_worth: float = _stated(
+        1000, "money", "lines move whatever max_moves says where an exchange of goods saves more", (0, math.inf)
     )
     transfer_days: int = _assumed(3, "days", "goods moved to another warehouse; taken, not measured anywhere", 0, 730)
     transfer_cost_per_unit: float = _assumed(0, "money per unit moved", SITE_SAYS, 0)

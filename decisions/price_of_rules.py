@@ -12,7 +12,7 @@ from decisions.limits import Limits
 from decisions.policy import Policy
 from decisions.pool_programme import QUANTITY_TOLERANCE
 from decisions.ranking import POOL_IDS, is_held
-from decisions.rules import limits_of, standing_of
+from decisions.rules import keeping, limits_of, standing_of
 from decisions.segments import BY_MONEY
 from models.arrival import places_in
 
@@ -74,12 +74,12 @@ def price_of_rules(lines: pd.DataFrame, pools: pd.DataFrame, policy: Policy) -> 
         saved_with, saved_without : sum of loss_if_waits x share shipped now (money)
         cost : saved_without - saved_with
     """
-    variants = list(_without_each(lines, policy))
+    variants = list(without_each(lines, policy))
     if not variants:
         return _typed([], COLUMNS)
     given = _given(lines, pools, policy)
     rows = []
-    for variant in [*variants, _without_any(variants, lines, policy)]:
+    for variant in [*variants, without_any(variants, lines, policy)]:
         without = _given(variant.lines, pools, variant.policy)
         with_money, without_money = _money(lines, given), _money(lines, without)
         rows.append(
@@ -102,7 +102,8 @@ def fairness_table(lines: pd.DataFrame, pools: pd.DataFrame, policy: Policy, by:
 
     A segment's fair share of a pool is its part of the units that lines which may have goods want there. Goods that
     are protected for it and that its lines do not take go back to all. The site's own segments and longest wait are
-    left aside, so that fairness is compared with money alone; pins, holds and credit holds stay.
+    left aside, so that fairness is compared with money alone; pins, holds, credit holds and goods kept of the last
+    queue's plan stay.
 
     Parameters
     ----------
@@ -125,7 +126,7 @@ def fairness_table(lines: pd.DataFrame, pools: pd.DataFrame, policy: Policy, by:
         return _typed([], FAIR_COLUMNS)
     ordered = pools.sort_values(POOL_IDS, kind="stable", ignore_index=True)
     fair, counts = _fair_units(lines, ordered, segment)
-    none, is_kept = Limits.none(len(lines), len(pools)), np.zeros(len(names), dtype=np.bool_)
+    none, is_kept = keeping(Limits.none(len(lines), len(pools)), lines), np.zeros(len(names), dtype=np.bool_)
     given = {}
     for share in PROTECTED_SHARES:
         limits = replace(none, segment=segment.astype(np.int64), protected=fair * share, is_kept=is_kept)
@@ -164,7 +165,8 @@ def _least_served(lines: pd.DataFrame, segment: npt.NDArray[np.intp], given: Flo
     return float((served[wanted > 0] / wanted[wanted > 0]).min()) if len(lines) else np.nan
 
 
-def _without_each(lines: pd.DataFrame, policy: Policy) -> Iterator[WithoutRule]:
+def without_each(lines: pd.DataFrame, policy: Policy) -> Iterator[WithoutRule]:
+    """Each rule of the site that is in force, and the lines and policy without it."""
     standing = standing_of(lines, policy)
     for place, segment in enumerate(policy.segments):
         rules = (
@@ -198,7 +200,8 @@ def _without_words(lines: pd.DataFrame, said: npt.NDArray[np.bool_]) -> pd.DataF
     )
 
 
-def _without_any(variants: list[WithoutRule], lines: pd.DataFrame, policy: Policy) -> WithoutRule:
+def without_any(variants: list[WithoutRule], lines: pd.DataFrame, policy: Policy) -> WithoutRule:
+    """All of these rules away at once."""
     concerned = np.logical_or.reduce([variant.concerns for variant in variants])
     bare = _without_words(lines, np.ones(len(lines), dtype=np.bool_)).assign(credit_hold=False)
     return WithoutRule("all rules", None, concerned, bare, replace(policy, segments=(), longest_wait_days=0))

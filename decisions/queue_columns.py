@@ -73,6 +73,10 @@ QUEUE_COLUMNS = (
     Column("reason", "str", TEXT, "one plain sentence"),
     Column("assumed", "str", TEXT, "inputs that were assumed, not measured; null if none"),
     Column("override", "str", TEXT, "pin, hold or exclude by a planner"),
+    Column("override_who", "str", TEXT, "who said so"),
+    Column("override_why", "str", TEXT, "the reason given"),
+    Column("override_until_on", DATE, DAY, "last day it holds"),
+    Column("override_cost", "float64", MONEY, "what that word costs on all its lines together; null if not computed"),
     Column("previous_rank", "Int64", "place", "rank in the last published queue"),
     Column("changed_because", "str", TEXT, "why the rank moved; null if it did not"),
     Column("promise_changed_because", "str", TEXT, "why promise_on is not the date told last; null if it is"),
@@ -94,11 +98,11 @@ def in_published_form(queue: pd.DataFrame) -> pd.DataFrame:
     missing = [name for name in names if name not in queue.columns]
     if missing:
         raise ValueError(f"queue: {len(missing)} of {len(names)} columns are missing: {missing}; add them to `lines`")
-    typed = {column.name: _typed(queue[column.name], column.dtype) for column in QUEUE_COLUMNS}
-    return pd.DataFrame(typed).sort_values("rank", kind="stable", ignore_index=True)
+    columns = {column.name: typed(queue[column.name], column.dtype) for column in QUEUE_COLUMNS}
+    return pd.DataFrame(columns).sort_values("rank", kind="stable", ignore_index=True)
 
 
-def _typed(values: pd.Series, dtype: str) -> pd.Series:
+def typed(values: pd.Series, dtype: str) -> pd.Series:
     """Give a column its declared type; times in a zone become UTC."""
     if isinstance(values.dtype, pd.DatetimeTZDtype):
         values = values.dt.tz_convert("UTC").dt.tz_localize(None)

@@ -33,14 +33,21 @@ def history(queue: pd.DataFrame, previous: pd.DataFrame | None, model_changed: b
 
 def _causes(queue: pd.DataFrame, before: pd.DataFrame, model_changed: bool) -> dict[str, Flags]:
     """Flag per line each cause that applies to it."""
-    goods = queue["available_now"] - before["available_now"]
     now, then = queue["override"].fillna(""), before["override"].fillna("")
-    causes = {
+    words = {
         "override set": (now != then) & (now != ""),
         "override lifted": (now != then) & (now == ""),
+    }
+    said = {name: applies.to_numpy(np.bool_) for name, applies in words.items()}
+    return said | fact_changes(queue, before) | {"model changed": np.full(len(queue), model_changed)}
+
+
+def fact_changes(queue: pd.DataFrame, before: pd.DataFrame) -> dict[str, Flags]:
+    """Flag per line what the world did to it or its pool since the queue before, which has the same index."""
+    goods = queue["available_now"] - before["available_now"]
+    changes = {
         "quantity changed": queue["open_quantity"] != before["open_quantity"],
         "goods arrived": goods > 0,
         "goods gone": goods < 0,
-        "model changed": pd.Series(model_changed, index=queue.index),
     }
-    return {name: applies.to_numpy(np.bool_) for name, applies in causes.items()}
+    return {name: applies.to_numpy(np.bool_) for name, applies in changes.items()}

@@ -14,6 +14,7 @@ TERMS = {
     "loss_service": "late penalties",
     "loss_later_goods": "later goods that others then lack",
 }
+NOUNS = {"pin": "pin", "hold": "hold", "exclude": "exclusion"}
 
 
 class Line(NamedTuple):
@@ -35,6 +36,8 @@ class Line(NamedTuple):
     override: object
     override_who: object
     override_why: object
+    override_cost: float  # money that the word costs on all its lines together, NaN: not known
+    override_n_lines: int  # lines that obey the word
     alternative_said: str  # what lies elsewhere and what it would save; '' if nothing
     rule: object  # what a rule of the site did to it; null if nothing
     passed_over: object  # key of `passed_over.MEANING`; null if nothing is to be said
@@ -63,13 +66,14 @@ def _with_alternative(sentence: str, line: Line) -> str:
 
 def _sentence(line: Line, wording: Wording) -> str:
     if line.action == "hold":
-        return _held(line)
+        return _held(line, wording)
     if line.action == "wait":
         loss = _loss_expected(line, wording)
-        return f"Waits {_how_long(line, wording)}: {loss}; {_why_no_goods(line)}{_guess(line, wording)}."
+        pinned = f"; pinned{_by_whom(line)}" if line.override == "pin" else ""
+        return f"Waits {_how_long(line, wording)}: {loss}; {_why_no_goods(line)}{_guess(line, wording)}{pinned}."
     verb = "Ships" if line.action == "ship" else f"Ships {line.ship_now_quantity:g} of {line.open_quantity:g}"
     if line.override == "pin":
-        return f"{verb}: pinned{_by_whom(line)}."
+        return f"{verb}: pinned{_by_whom(line)}{_cost_of_word(line, wording)}."
     if line.loss_if_waits < 0:
         why = line.rule if _is_told(line.rule) else "no other line can use these goods"
         return f"{verb}: {_costs_more(line, wording)}, but {why}."
@@ -84,9 +88,12 @@ def _why_no_more(line: Line) -> str:
     return f"; {MEANING[str(line.passed_over)]}" if is_part else ""
 
 
-def _held(line: Line) -> str:
-    if line.override in ("hold", "exclude"):
-        return f"{'Held' if line.override == 'hold' else 'Excluded'}{_by_whom(line)}."
+def _held(line: Line, wording: Wording) -> str:
+    if line.override == "exclude":
+        return f"Excluded{_by_whom(line)}{_cost_of_word(line, wording)}."
+    if line.override == "hold":
+        loss = f"{_loss_expected(line, wording)} by waiting {_how_long(line, wording)}"
+        return f"Held{_by_whom(line)}; {loss}{_cost_of_word(line, wording)}."
     return "Held: the customer is on credit hold" + (", which a pin does not lift." if line.override == "pin" else ".")
 
 
@@ -95,6 +102,26 @@ def _by_whom(line: Line) -> str:
     who = f" by {line.override_who}" if _is_told(line.override_who) else ""
     why = f": {str(line.override_why).rstrip('. ')}" if _is_told(line.override_why) else ""
     return who + why
+
+
+def _cost_of_word(line: Line, wording: Wording) -> str:
+    if line.override_cost != line.override_cost:  # NaN: not known
+        return ""
+    of_lines = f" of {line.override_n_lines} lines" if line.override_n_lines > 1 else ""
+    return f"; {word_costs(line.override_cost, wording.currency, f'the {NOUNS[str(line.override)]}{of_lines}')}"
+
+
+def word_costs(cost: float, currency: str, word: str = "it") -> str:
+    """Say what a planner's word costs against giving out the goods without it.
+
+    >>> word_costs(12.3, "EUR"), word_costs(0.0, "EUR", "the hold")
+    ('it costs 12.30 EUR', 'the hold costs nothing this morning')
+    """
+    if cost != cost:  # NaN
+        return f"what {word} costs was not computed"
+    if abs(cost) < 0.005:
+        return f"{word} costs nothing this morning"
+    return f"{word} costs {cost:.2f} {currency}" if cost > 0 else f"{word} saves {-cost:.2f} {currency} beside the rest"
 
 
 def _is_told(text: object) -> bool:

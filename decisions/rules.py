@@ -1,6 +1,6 @@
 """The site's rules, segments and the longest wait, made into what each open line may have today."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -41,14 +41,14 @@ def limits_of(lines: pd.DataFrame, pools: pd.DataFrame, policy: Policy) -> Limit
     Parameters
     ----------
     lines : open lines with soft_reserved_quantity (confirmed before), override, credit_hold and the columns that the
-        segments name
+        segments name; kept_quantity if lines keep what the last queue gave them
     pools : product_id, warehouse_id, available_now, units_per_day
     policy : segments and longest_wait_days
 
     Returns
     -------
     Limits in the order of the lines and of the pools sorted by product_id and warehouse_id; `Limits.none` if there are
-    no rules.
+    no rules and nothing is kept.
 
     Raises
     ------
@@ -67,13 +67,13 @@ def limits_of(lines: pd.DataFrame, pools: pd.DataFrame, policy: Policy) -> Limit
     """
     free = Limits.none(len(lines), len(pools))
     if not policy.segments and not policy.longest_wait_days:
-        return free
+        return keeping(free, lines)
     standing = standing_of(lines, policy)
     least, most = _least_and_most(lines, standing)
     protecting = [i for i, segment in enumerate(policy.segments) if segment.is_protected]
     row = np.full(len(policy.segments) + 1, NO_SEGMENT, dtype=np.int64)  # the last one is for lines without a segment
     row[protecting] = np.arange(len(protecting))
-    return Limits(
+    limits = Limits(
         turn=_turns(standing),
         sort_key=_sort_keys(lines, standing, policy),
         least=least,
@@ -84,6 +84,15 @@ def limits_of(lines: pd.DataFrame, pools: pd.DataFrame, policy: Policy) -> Limit
         ),
         is_kept=np.array([policy.segments[i].keeps_goods for i in protecting], dtype=np.bool_),
     )
+    return keeping(limits, lines)
+
+
+def keeping(limits: Limits, lines: pd.DataFrame) -> Limits:
+    """Let lines keep what the last queue gave them: their kept_quantity, where they have one, within their limit."""
+    if "kept_quantity" not in lines:
+        return limits
+    kept = np.minimum(lines["kept_quantity"].to_numpy(np.float64), limits.most)
+    return replace(limits, least=np.maximum(limits.least, kept))
 
 
 def standing_of(lines: pd.DataFrame, policy: Policy) -> Standing:
@@ -154,16 +163,19 @@ def _least_and_most(lines: pd.DataFrame, standing: Standing) -> tuple[Floats, Fl
 
 
 def confirmed_units(lines: pd.DataFrame) -> Floats:
-    """Units confirmed to each line that could leave today; (n_lines,).
+    """Units confirmed to each line that could leave today; (n_lines,)."""
+    return units_that_can_leave(lines, lines["soft_reserved_quantity"].to_numpy(np.float64))
 
-    Whole steps of a line that may be split. A line that ships whole, or in a ship group, keeps a confirmation only of
-    all it wants, and of all that the group's other lines want: less than that cannot leave.
+
+def units_that_can_leave(lines: pd.DataFrame, units: Floats) -> Floats:
+    """Of the units meant for each line those that could leave today; (n_lines,).
+
+    Whole steps of a line that may be split. A line that ships whole, or in a ship group, keeps only all it wants, and
+    that only with all that the group's other lines want: less than that cannot leave.
     """
     wanted, step = lines["open_quantity"].to_numpy(np.float64), lines["quantity_step"].to_numpy(np.float64)
-    confirmed = lines["soft_reserved_quantity"].to_numpy(np.float64)
-    in_full = confirmed >= wanted - QUANTITY_TOLERANCE
-    in_full = ShipGroups.of(lines).of_each(in_full, np.logical_and)
-    return np.where(in_full, wanted, np.where(ships_whole(lines), 0.0, in_steps(confirmed, step)))
+    in_full = ShipGroups.of(lines).of_each(units >= wanted - QUANTITY_TOLERANCE, np.logical_and)
+    return np.where(in_full, wanted, np.where(ships_whole(lines), 0.0, in_steps(units, step)))
 
 
 def _sort_keys(lines: pd.DataFrame, standing: Standing, policy: Policy) -> Floats:

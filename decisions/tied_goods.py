@@ -81,9 +81,9 @@ def components(pool: Codes, group: Codes, n_pools: int) -> Codes:
 def protect(tally: Tally, wishes: Wishes, limits: Limits) -> Tally:
     """Set aside the segments' goods, after pins and kept confirmations.
 
-    What a segment's lines were given so far counts as part of its goods. Where a pool has less than all segments
-    should have, each gets the same share of them. A segment whose goods need not stay has no more set aside than its
-    lines that lose by waiting want.
+    What a segment's lines were given so far counts as part of its goods: `wishes` are all, served or not. Where a pool
+    has less than all segments should have, each gets the same share of them. A segment whose goods need not stay has no
+    more set aside than its lines that lose by waiting want.
     """
     served = np.zeros_like(limits.protected)
     kept = limits.segment >= 0

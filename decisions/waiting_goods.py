@@ -46,14 +46,14 @@ def shares_of_inbound(queue: pd.DataFrame, inbound: pd.DataFrame, coming: Codes)
     wanted, offered = waiting_units(queue), inbound["open_quantity"].to_numpy(np.float64)
     is_pegged = inbound["for_order_line_id"].notna().to_numpy(np.bool_)
     meant_for = pd.Index(queue["order_line_id"]).get_indexer(inbound["for_order_line_id"]).astype(np.int64)
-    pegged = _take_in_turn(
+    pegged = take_in_turn(
         Side(np.arange(len(queue)), np.arange(len(queue)), wanted),
         Side(coming, meant_for, offered).only(is_pegged & (meant_for >= 0)),
     )
     wanted = wanted - np.bincount(pegged.line, pegged.units, len(queue))
     pool = pool_codes(pd.concat([queue[POOL_IDS], inbound[POOL_IDS]], ignore_index=True))
     in_turn = np.argsort(queue["pool_rank"].to_numpy(), kind="stable")
-    shared = _take_in_turn(
+    shared = take_in_turn(
         Side(in_turn, pool[: len(queue)], wanted), Side(coming, pool[len(queue) :], offered).only(~is_pegged)
     )
     return Shares(*(np.concatenate([getattr(pegged, n), getattr(shared, n)]) for n in ("line", "inbound", "units")))
@@ -79,11 +79,11 @@ class Side:
         return rows, place, np.asarray(so_far, dtype=np.float64)
 
 
-def _take_in_turn(wants: Side, offers: Side) -> Shares:
+def take_in_turn(wants: Side, offers: Side) -> Shares:
     """Lay wants and offers of each place end to end, first come first: what lies over each other belongs together.
 
     >>> lines, goods = Side(np.arange(2), np.zeros(2, int), np.array([3.0, 2.0])), np.array([4.0, 5.0])
-    >>> _take_in_turn(lines, Side(np.arange(2), np.zeros(2, int), goods))
+    >>> take_in_turn(lines, Side(np.arange(2), np.zeros(2, int), goods))
     Shares(line=array([0, 1, 1]), inbound=array([0, 0, 1]), units=array([3., 1., 1.]))
     """
     want_row, want_place, want_end = wants.ends()

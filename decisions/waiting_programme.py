@@ -10,6 +10,7 @@ from decisions.cost_by_chance import ChanceCosts
 from decisions.cost_of_waiting import frame_of
 from decisions.later_goods import LaterGoods
 from decisions.limits import Limits
+from decisions.loss_of_choice import LossOfChoice
 from decisions.plans import Plan, best_plan
 from decisions.pool_programme import QUANTITY_TOLERANCE
 from decisions.programme import NOW, Programme, bound_at, kept_from_now
@@ -39,18 +40,17 @@ class PricedWaits:
     ----------
     costs : indexed like the lines: loss_if_waits [W] and its four terms, p_cancel_14d, p_lost, future_share
     planned : indexed like the lines: planned_quantity (units that the plan gives now), is_at_price (one unit less or
-        more for it changes nothing)
-    programme, plan : of all pools
-    rows : (n_planned,), the line that each row of the programme stands for
-    part : (n_planned,), share of the line that is planned for: what its pin does not take
+        more for it changes nothing), later_chance (at which W is least: 1 the next receipt, 2 the one after, ...; 0:
+        without the pool's goods)
+    programme, plan : of all pools, what pins take set aside
+    loss : the same with all of today's goods still to be given
     """
 
     costs: pd.DataFrame
     planned: pd.DataFrame
     programme: Programme
     plan: Plan
-    rows: Codes
-    part: Floats
+    loss: LossOfChoice
 
 
 def priced_waits(
@@ -96,9 +96,12 @@ def priced_waits(
     )
     plan = best_plan(programme)
     price = plan.price[:, NOW + 1 :]
-    priced = _at_best_chance(lines, costs, price[pool] * later_units).join(costs.said)
-    planned = _planned(lines, priced, pool, plan, rows, part[rows])
-    return PricedWaits(priced, planned, programme, plan, rows, part[rows])
+    priced, later_chance = _at_best_chance(lines, costs, price[pool] * later_units)
+    priced = priced.join(costs.said)
+    planned = _planned(lines, priced, pool, plan, rows, part[rows]).assign(later_chance=later_chance)
+    all_goods = np.concatenate([goods[:, None], later.goods], axis=1)
+    loss = LossOfChoice(pool, quantity, total[:, :-1], later_units, total[:, -1], all_goods)
+    return PricedWaits(priced, planned, programme, plan, loss)
 
 
 @dataclass(frozen=True)
@@ -114,43 +117,30 @@ class Judgement:
     methods: dict[str, int]  # pools whose prices come from sorting alone, and from the plan of all chances
 
 
-def judged(waits: PricedWaits, lines: pd.DataFrame, goods: Floats) -> Judgement:
+def judged(waits: PricedWaits, lines: pd.DataFrame) -> Judgement:
     """Plan the later chances anew for what the lines still want, and hold what is then lost against the bound.
 
-    Where lines that ship whole or in steps leave goods over, these serve later; the bound allows for that.
+    Where lines that ship whole or in steps leave goods over, these serve later; the bound allows for that. Excluded
+    lines count as never served.
 
     Parameters
     ----------
     lines : with ship_now_quantity
-    goods : (n_pools,), units here before anything was given
     """
-    given, quantity = (lines[name].to_numpy(np.float64) for name in ("ship_now_quantity", "open_quantity"))
-    rest = np.maximum(quantity - given, 0.0)[waits.rows] / (waits.part * quantity[waits.rows])
-    now, still = waits.programme, rest > QUANTITY_TOLERANCE
-    by_pins = goods - now.goods[:, NOW]
-    taken = np.bincount(now.pool, ((1 - rest) * now.units[:, NOW]), minlength=len(goods))
-    left = np.maximum(goods - by_pins - taken, 0.0)
-    cost = rest[still, None] * now.cost[still]
-    cost[:, NOW] = np.inf
-    after = Programme(
-        now.pool[still],
-        cost,
-        rest[still, None] * now.units[still],
-        rest[still] * now.cost_without[still],
-        np.concatenate([left[:, None], now.goods[:, NOW + 1 :]], axis=1),
-    )
-    lost = best_plan(after).value
-    bound = np.minimum(_bound_with_goods_left(now, waits.plan), lost)
-    at_stake = np.maximum(np.bincount(now.pool, np.abs(now.cost_without), minlength=len(goods)), 1.0)
+    now, is_out = waits.programme, is_excluded(lines)
+    lost = waits.loss.by_pool(lines["ship_now_quantity"].to_numpy(np.float64), is_out)
+    never = np.bincount(waits.loss.pool[is_out], waits.loss.cost_without[is_out], minlength=len(lost))
+    bound = np.minimum(_bound_with_goods_left(now, waits.plan) + never, lost)
+    at_stake = np.maximum(np.bincount(now.pool, np.abs(now.cost_without), minlength=len(lost)), 1.0)
     n_sorted = int(waits.plan.is_sorted.sum())
     return Judgement(
         programme=STATED,
         lost=float(lost.sum()),
         bound=float(bound.sum()),
         gap=float((lost - bound).sum()),
-        n_pools=len(goods),
+        n_pools=len(lost),
         n_proven=int((lost - bound <= PROVEN * at_stake).sum()),
-        methods={"planned": len(goods) - n_sorted, "sorted": n_sorted},
+        methods={"planned": len(lost) - n_sorted, "sorted": n_sorted},
     )
 
 
@@ -166,12 +156,13 @@ def _bound_with_goods_left(programme: Programme, plan: Plan) -> Floats:
     return np.minimum(plan.bound, bound_at(programme, price) + kept)
 
 
-def _at_best_chance(lines: pd.DataFrame, costs: ChanceCosts, later_goods: Floats) -> pd.DataFrame:
-    """W and its terms at the chance where they are least."""
+def _at_best_chance(lines: pd.DataFrame, costs: ChanceCosts, later_goods: Floats) -> tuple[pd.DataFrame, Codes]:
+    """W and its terms at the chance where they are least, and which that is: 1 the next, 0 without the pool's goods."""
     paid = np.concatenate([later_goods, np.zeros((len(lines), 1))], axis=1)
     best = (costs.total + paid).argmin(axis=1)
     row = np.arange(len(lines))
-    return frame_of(lines, costs.terms[row, best], paid[row, best])
+    nth = np.where(best < later_goods.shape[1], best + 1, 0).astype(np.int64)
+    return frame_of(lines, costs.terms[row, best], paid[row, best]), nth
 
 
 def _planned(

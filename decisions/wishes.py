@@ -99,7 +99,7 @@ def wishes_of(lines: pd.DataFrame, pool: Codes, may_have: Flags, limits: Limits,
     wanted = _wanted(lines, standing, limits, least)
     pinned = np.zeros(len(lines))
     if standing.is_pinned.any():
-        pinned = np.where(standing.is_pinned, _pinned_quantity(lines, standing.is_whole), 0)
+        pinned = np.where(standing.is_pinned, pinned_quantity(lines, standing.is_whole), 0)
     kept = np.maximum(np.minimum(_kept_quantity(lines, standing, limits), wanted) - pinned, 0)
     planned = np.maximum(np.minimum(planned, wanted) - pinned - kept, 0)
     rest = np.maximum(wanted - pinned - kept - planned, 0)
@@ -129,7 +129,7 @@ def pinned_units(lines: pd.DataFrame) -> Floats:
     """Units that pins claim of each line; (n_lines,)."""
     claims_first = ShipGroups.of(lines).of_each(is_pinned(lines), np.logical_or)
     may_have = lines_that_may_have(lines, Limits.none(len(lines), 0))
-    return np.where(claims_first & may_have, _pinned_quantity(lines, ships_whole(lines)), 0)
+    return np.where(claims_first & may_have, pinned_quantity(lines, ships_whole(lines)), 0)
 
 
 def _standing(lines: pd.DataFrame, limits: Limits) -> Standing:
@@ -208,7 +208,7 @@ def _kept_quantity(lines: pd.DataFrame, standing: Standing, limits: Limits) -> F
     return np.where(all_of_it, quantity, np.where(standing.is_whole, 0, in_steps(limits.least, step)))
 
 
-def _pinned_quantity(lines: pd.DataFrame, is_whole: Flags) -> Floats:
+def pinned_quantity(lines: pd.DataFrame, is_whole: Flags) -> Floats:
     """Units a pin claims: override_quantity in whole steps; all of a line that may not be split."""
     wanted, step = lines["open_quantity"].to_numpy(np.float64), lines["quantity_step"].to_numpy(np.float64)
     asked = lines["override_quantity"].to_numpy(np.float64, na_value=np.nan)

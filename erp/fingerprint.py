@@ -168,4 +168,5 @@ _FORMS: tuple[tuple[type | tuple[type, ...], Callable[[Any], Any]], ...] = (
     (Path, _path_form),
     (np.ndarray, _array_form),
     (pd.DataFrame, _frame_form),
+    (pd.Series, lambda column: ["column", _column_form(column)]),
 )

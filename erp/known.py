@@ -131,7 +131,7 @@ def gather(folder: Path, site: Site, as_of: datetime, last: LastRun | None = Non
 def _judged(
     connection: duckdb.DuckDBPyConnection, site: Site, as_of: datetime, last: LastRun | None
 ) -> tuple[Findings, DayCounts]:
-    source = open_folder(site.data)
+    source = open_folder(site.data, site.store)
     present = stage(connection, source)
     findings = judge(connection, site, as_of, present)
     counts = day_counts(connection)

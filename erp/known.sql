@@ -93,11 +93,12 @@ where known_at <= $as_of and (superseded_at is null or superseded_at > $as_of) a
 create view known_groups_set_aside as
 select ship_group from history_groups_set_aside where $is_now;
 
--- One row per planner's word that holds today.
+-- One row per planner's word that was not taken back; those whose last day is over are kept so that it can be said.
 create view known_overrides as
-select order_line_id, order_id, customer_id, product_id, action, who, why, made_at, until_on, quantity
+select order_line_id, order_id, customer_id, product_id, action, who, why, made_at, until_on, quantity,
+       until_on >= $today as holds_today
 from history_overrides
-where known_at <= $as_of and (superseded_at is null or superseded_at > $as_of) and not is_deleted and until_on >= $today;
+where known_at <= $as_of and (superseded_at is null or superseded_at > $as_of) and not is_deleted;
 
 -- One row per product and warehouse that was ever counted: the goods there now.
 -- Latest snapshot + receipts - shipments since; if either side is only a day, its day must be later than the snapshot's.

@@ -18,9 +18,12 @@ import pandera.pandas as pa
 
 from erp.contract import OPTIONAL_PARENTS, TABLES, Table
 from erp.settings import Site
+from erp.source import WORDS_LABEL
 
 # Tables whose rows are known to what names them also while they are set aside.
 _LINES = ("order_lines", "purchase_orders")
+# A word in the store was checked when it was said; what it names may leave the extract since, and the list says so.
+_IN_EXTRACT = f"file_name <> '{WORDS_LABEL}'"
 # Facts without a time of their own count as known from the start.
 ALWAYS = "timestamp '1900-01-01'"
 
@@ -86,14 +89,14 @@ def _parents_first() -> list[Table]:
 def _see(connection: duckdb.DuckDBPyConnection, table: Table, site: Site, as_of: datetime, columns: set[str]) -> int:
     """Create `seen_NAME`: the distinct rows known at T. Returns the number of rows before copies were collapsed."""
     times = [column for column in table.columns if table.kind(column) == "time" and column in columns]
-    zone = site.timezone.replace("'", "''")
+    zone, exact = site.timezone.replace("'", "''"), f"file_name = '{WORDS_LABEL}'"
     recorded_by_day, is_local = _day_only(connection, table, "recorded_at", as_of, "true", zone)
-    recorded = _time_sql("recorded_at", recorded_by_day, is_local, zone)
+    recorded = _time_sql("recorded_at", recorded_by_day, is_local, zone, exact)
     visible = f"(recorded_at is null or {recorded.known} <= {_moment(as_of)})"
     days, own_known, own_starts, is_day_only = [], ALWAYS, ALWAYS, False
     for column in times:
         day_only, is_local = _day_only(connection, table, column, as_of, visible, zone)
-        time = _time_sql(column, day_only, is_local, zone)
+        time = _time_sql(column, day_only, is_local, zone, exact)
         days.append(f"{time.day} as {_day_name(column)}")
         if column == table.own_time:
             own_known, own_starts, is_day_only = time.known, column, day_only
@@ -135,7 +138,8 @@ class _TimeSql:
     day: str  # its day in the site's timezone
 
 
-def _time_sql(column: str, day_only: bool, is_local: bool, zone: str) -> _TimeSql:
+def _time_sql(column: str, day_only: bool, is_local: bool, zone: str, exact: str) -> _TimeSql:
+    """SQL of a time; rows that are `exact` hold moments even where all others of the column are days."""
     is_utc = zone == "UTC"
     local_day = (
         f"cast({column} as date)" if is_utc else f"cast(timezone('{zone}', {column} at time zone 'UTC') as date)"
@@ -144,7 +148,10 @@ def _time_sql(column: str, day_only: bool, is_local: bool, zone: str) -> _TimeSq
         return _TimeSql(column, local_day)
     day = local_day if is_local else f"cast({column} as date)"
     # A day-only fact is known at the end of its day: 00:00 of the next one in the site's timezone.
-    return _TimeSql(f"timezone('{zone}', cast({day} + 1 as timestamp)) at time zone 'UTC'", day)
+    known = f"timezone('{zone}', cast({day} + 1 as timestamp)) at time zone 'UTC'"
+    return _TimeSql(
+        f"case when {exact} then {column} else {known} end", f"case when {exact} then {local_day} else {day} end"
+    )
 
 
 def _day_only(
@@ -155,7 +162,8 @@ def _day_only(
         f"""select bool_and(date_trunc('day', {column}) = {column}),
                    bool_and(date_trunc('day', timezone('{zone}', {column} at time zone 'UTC'))
                             = timezone('{zone}', {column} at time zone 'UTC')), count({column})
-            from staged_{table.name} where {column} < {_moment(as_of)} and {visible}"""
+            from staged_{table.name}
+            where {column} < {_moment(as_of)} and {visible} and file_name <> '{WORDS_LABEL}'"""
     ).fetchall()[0]
     return bool(n and (utc or local)), bool(n and local and not utc)
 
@@ -260,6 +268,8 @@ def _judge_parents(connection: duckdb.DuckDBPyConnection, table: Table, present:
         # What happens to a line set aside is lawful: its goods have moved all the same.
         rows = f"seen_{parent}" if parent in {table.name, *_LINES} else f"lawful_{parent}"
         orphan = f"{column} is not null and {column} not in (select {name} from {rows} where {name} is not null)"
+        if table.name == "overrides":
+            orphan += f" and {_IN_EXTRACT}"
         connection.execute(
             f"""insert into breaches select '{table.name}', file_name, file_row, '{column}',
                        'references exist', {column} from seen_{table.name} where {orphan}"""
@@ -297,8 +307,9 @@ def _judge_overrides(connection: duckdb.DuckDBPyConnection) -> None:
                + cast(customer_id is not null as int) + cast(product_id is not null as int) <> 1
            union all
            select 'overrides', file_name, file_row, 'order_id', 'references exist', order_id
-           from seen_overrides where not is_deleted and order_id is not null and order_id not in (
-             select order_id from seen_order_lines where order_id is not null)"""
+           from seen_overrides where not is_deleted and order_id is not null and """
+        + _IN_EXTRACT
+        + " and order_id not in (select order_id from seen_order_lines where order_id is not null)"
     )
 
 

@@ -5,17 +5,17 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
-import xlsxwriter
 
 from erp.fingerprint import file_sha256
 from erp.kept_files import arrow_table
+from erp.workbook import SHEET_ROWS, Cell, cells_of, write_workbook
 
 SCHEMA_VERSION = "1"
 MANIFEST = "manifest.json"
@@ -25,11 +25,8 @@ _LOOKS_LIKE_FORMULA = re.compile(r"'*[=+\-@]")
 # In the `value` of rejected.csv: what a broken number cell held is a number, and no formula.
 _NUMBERS_AS_TEXT = {"rejected": ("value",)}
 _PLAIN_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
-# A sheet holds 1 048 576 rows, the header one of them; a cell 32 767 characters.
-_SHEET_ROWS, _CELL_CHARACTERS = 1_048_575, 32_767
-# A fixed day: the workbook's bytes would otherwise differ with the clock.
-_CREATED_AT = datetime(2000, 1, 1)
-Cell = str | int | float | bool | date | None
+# Sheets of the workbook before and after the queue's own, where such tables stand beside it.
+_SHEETS_BEFORE, _SHEETS_AFTER = ("exceptions",), ("overrides",)
 
 
 class PublishError(Exception):
@@ -45,12 +42,12 @@ def write_queue(
     """Write queue.parquet, .csv and .xlsx, the tables beside them, manifest.json last; same input, same bytes.
 
     Rows keep their order. In the CSV and the workbook a column of times named `*_on` shows days, any other UTC times
-    (those without a zone are taken as UTC). The workbook ends at a sheet's 1 048 575 rows; the manifest says how many
-    it has.
+    (those without a zone are taken as UTC). The workbook's first sheet are the exceptions, then come the queue and the
+    overrides, as far as they are given; the manifest says how many rows of the queue its sheet could hold.
 
     Parameters
     ----------
-    beside : tables written as CSV files of their names: rejected, not_ranked, inbound, rules, fairness
+    beside : tables written as CSV files of their names: exceptions, overrides, rejected, not_ranked, inbound, ...
     manifest_facts : goes into the manifest as it stands; times become ISO texts in UTC.
 
     Raises
@@ -64,16 +61,22 @@ def write_queue(
         raise ValueError("a table beside the queue is called queue; give it another name")
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(arrow_table(queue), folder / "queue.parquet", compression="zstd")
-    _write_csv(queue, folder / "queue.csv")
-    _write_workbook(queue.head(_SHEET_ROWS), folder / "queue.xlsx")
-    n_rows = {"queue.parquet": len(queue), "queue.csv": len(queue), "queue.xlsx": min(len(queue), _SHEET_ROWS)}
+    write_csv(queue, folder / "queue.csv")
+    write_workbook(_sheets(queue, beside), folder / "queue.xlsx")
+    n_rows = {"queue.parquet": len(queue), "queue.csv": len(queue), "queue.xlsx": min(len(queue), SHEET_ROWS)}
     for name, table in beside.items():
-        _write_csv(table, folder / f"{name}.csv", numbers_as_text=_NUMBERS_AS_TEXT.get(name, ()))
+        write_csv(table, folder / f"{name}.csv", numbers_as_text=_NUMBERS_AS_TEXT.get(name, ()))
         n_rows[f"{name}.csv"] = len(table)
     files = {name: {"rows": rows, "sha256": file_sha256(folder / name)} for name, rows in n_rows.items()}
     manifest = {**manifest_facts, "files": files, "schema_version": SCHEMA_VERSION}
     text = json.dumps(manifest, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False, default=_iso)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def _sheets(queue: pd.DataFrame, beside: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Tables of the workbook by the names of their sheets, in order."""
+    given = {**beside, "queue": queue}
+    return {name: given[name] for name in (*_SHEETS_BEFORE, "queue", *_SHEETS_AFTER) if name in given}
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -152,21 +155,6 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _cells(name: str, column: "pd.Series[Any]") -> list[Cell]:
-    """One column as plain Python values: None where missing, UTC times without zone, days for times named `*_on`."""
-    if isinstance(column.dtype, pd.DatetimeTZDtype):
-        column = column.dt.tz_convert("UTC").dt.tz_localize(None)
-    present = column.notna().tolist()
-    if not pd.api.types.is_datetime64_dtype(column.dtype):
-        return [value if is_known else None for value, is_known in zip(column.tolist(), present, strict=True)]
-    # Microseconds are what Python's datetime holds.
-    times = column.astype("datetime64[us]").dt.to_pydatetime()
-    is_day = name.endswith("_on")
-    return [
-        (time.date() if is_day else time) if is_known else None for time, is_known in zip(times, present, strict=True)
-    ]
-
-
 def _iso(value: object) -> str:
     """Write a day as 2026-03-09, a time as 2026-03-09T05:00:00Z.
 
@@ -189,78 +177,30 @@ def _csv_cell(cell: Cell) -> Cell:
     return _iso(cell) if isinstance(cell, date) else cell
 
 
+def text_as_written(cell: str) -> str:
+    """Undo in a text cell what keeps Excel from running it as a formula.
+
+    >>> text_as_written("'=1+1"), text_as_written("O'Neil")
+    ('=1+1', "O'Neil")
+    """
+    return cell[1:] if cell.startswith("'") and _LOOKS_LIKE_FORMULA.match(cell) else cell
+
+
 def _rejected_value(cell: Cell) -> Cell:
     """Leave the text of a number alone: the rule of the apostrophe is for texts."""
     return cell if isinstance(cell, str) and _PLAIN_NUMBER.fullmatch(cell) else _csv_cell(cell)
 
 
-def _write_csv(frame: pd.DataFrame, path: Path, numbers_as_text: Collection[str] = ()) -> None:
+def write_csv(frame: pd.DataFrame, path: Path, numbers_as_text: Collection[str] = ()) -> None:
+    """Write a table as all published CSV files are: UTF-8 with BOM, texts quoted and safe from formulas, times in UTC.
+
+    Parameters
+    ----------
+    numbers_as_text : columns of texts in which a plain number needs no apostrophe
+    """
     written = {name: _rejected_value if name in numbers_as_text else _csv_cell for name in frame.columns}
-    columns = [map(written[name], _cells(name, frame[name])) for name in frame.columns]
+    columns = [map(written[name], cells_of(name, frame[name])) for name in frame.columns]
     with path.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
         writer.writerow(frame.columns)
         writer.writerows(zip(*columns, strict=True))
-
-
-def _write_workbook(queue: pd.DataFrame, path: Path) -> None:
-    book = xlsxwriter.Workbook(path)
-    book.set_properties({"created": _CREATED_AT})
-    sheet = book.add_worksheet("queue")
-    header = book.add_format({"bold": True, "bottom": 1})
-    formats = {
-        date: book.add_format({"num_format": "yyyy-mm-dd"}),
-        datetime: book.add_format({"num_format": "yyyy-mm-dd hh:mm"}),
-        str: book.add_format({"num_format": "@"}),  # an id edited by hand stays text
-    }
-    money, share = book.add_format({"num_format": "#,##0.00"}), book.add_format({"num_format": "0%"})
-    for place, name in enumerate(queue.columns):
-        cells = _cells(name, queue[name])
-        number = money if _is_money(name) else share if name.startswith("p_") else None
-        of_column = formats | {int: number, float: number}
-        kind = next((type(cell) for cell in cells if cell is not None), float if number else str)
-        sheet.set_column(place, place, _width(name, cells), of_column.get(kind))
-        sheet.write_string(0, place, name, header)
-        _write_cells(sheet, place, cells, of_column)
-    # Whoever scrolls through the columns still sees which line they read.
-    sheet.freeze_panes(1, list(queue.columns).index("order_line_id") + 1 if "order_line_id" in queue else 0)
-    sheet.autofilter(0, 0, len(queue), max(len(queue.columns) - 1, 0))
-    book.close()
-
-
-def _is_money(name: str) -> bool:
-    return name.startswith("loss_") or name.endswith(("_value", "_value_low", "_value_high", "_price"))
-
-
-def _write_cells(sheet: Any, place: int, cells: list[Cell], formats: Mapping[type, Any]) -> None:
-    writers: dict[type, Callable[..., object]] = {
-        bool: sheet.write_boolean,
-        int: sheet.write_number,
-        float: sheet.write_number,
-        date: sheet.write_datetime,
-        datetime: sheet.write_datetime,
-    }
-    for row, cell in enumerate(cells, start=1):
-        if cell is None:
-            continue
-        kind = type(cell) if type(cell) in writers and _fits_sheet(cell) else str
-        content = str(cell)[:_CELL_CHARACTERS] if kind is str else cell
-        writers.get(kind, sheet.write_string)(row, place, content, formats.get(kind))
-
-
-def _fits_sheet(cell: Cell) -> bool:
-    """Whether a workbook can hold this as a number or date: no infinity, and no day before 1900."""
-    if isinstance(cell, date):
-        return cell.year >= 1900
-    return not isinstance(cell, float) or abs(cell) != float("inf")
-
-
-def _width(name: str, cells: list[Cell]) -> int:
-    """Wide enough for the first rows' longest cell, within reason; the filter's arrow in the header takes 3.
-
-    A run's id is 64 characters that nobody reads to the end.
-    """
-    if name == "run_id":
-        return 12
-    longest = max((len(str(cell)) for cell in cells[:200] if not isinstance(cell, float | date)), default=0)
-    return min(max(len(name) + 3, longest + 1, 10), 60)

@@ -64,7 +64,7 @@ class Run:
 
         return self._step(name, filled, args)
 
-    def reach(self, state: Literal["planned", "scored"]) -> None:
+    def reach(self, state: Literal["planned"]) -> None:
         """Note how far the run came."""
         self._set(state=state)
 
@@ -79,18 +79,23 @@ class Run:
         """Note the rows known per table and day, against which the next run sees a table that shrank."""
         self._set(counts=json.dumps(counts, sort_keys=True))
 
+    def note_queue(self, queue_folder: Path) -> None:
+        """Note the queue that `write_queue` wrote into a folder of this store: it is scored, and can be found again."""
+        self._set(state="scored", **self._queue_in(queue_folder))
+
     def publish(self, queue_folder: Path, out: Path) -> None:
         """Publish the files that `write_queue` wrote into a folder of this store, and note run id, lines and place."""
-        manifest = read_manifest(queue_folder)
-        queue = self.ledger.below(queue_folder / "queue.parquet")
+        queue = self._queue_in(queue_folder)
         publish(queue_folder, out)
-        self._set(
-            state="published",
-            run_id=manifest["run_id"],
-            n_lines=manifest["files"]["queue.parquet"]["rows"],
-            queue=queue,
-            out=str(out.resolve()),
-        )
+        self._set(state="published", **queue, out=str(out.resolve()))
+
+    def _queue_in(self, folder: Path) -> dict[str, str | int]:
+        manifest = read_manifest(folder)
+        return {
+            "run_id": manifest["run_id"],
+            "n_lines": manifest["files"]["queue.parquet"]["rows"],
+            "queue": self.ledger.below(folder / "queue.parquet"),
+        }
 
     def _step(self, name: str, make: Callable[[], Path], args: tuple[object, ...]) -> Path:
         inputs = fingerprint(args)

@@ -2,6 +2,8 @@
 
 A staged table `staged_NAME` holds the contract's columns in their types, `file_name`, `file_row` (1 = first data row),
 and for every `X_at` column the day `X_on` in the site's timezone. Cells that cannot be read become breaches.
+
+The planner's words that the store keeps (`erp.planner_words`) count as a part of the table `overrides`.
 """
 
 import csv
@@ -12,17 +14,34 @@ import duckdb
 
 from erp.contract import KIND_WORDS, SQL_TYPES, TABLES, ContractError, Table
 
+# How `file_name` calls the store's own file of words, wherever the store lies.
+WORDS_LABEL = "store/overrides.csv"
+
 
 @dataclass(frozen=True)
 class Source:
-    """What a folder holds: files per table, and which of the contract's columns each table has."""
+    """What a folder holds: files per table; `words` is the store's own part of the table `overrides`, if there."""
 
     folder: Path
     files: dict[str, list[Path]]
+    words: Path | None = None
+
+    def label(self, path: Path) -> str:
+        """Name a file the same wherever folder and store lie."""
+        return WORDS_LABEL if path == self.words else path.relative_to(self.folder).as_posix()
 
 
-def open_folder(folder: str | Path) -> Source:
+def words_file(store: str | Path) -> Path:
+    """Where a store keeps the planner's words."""
+    return Path(store) / "overrides.csv"
+
+
+def open_folder(folder: str | Path, store: str | Path | None = None) -> Source:
     """Find the tables of a folder: `NAME.parquet`, `NAME.csv` or a folder `NAME/` of such parts.
+
+    Parameters
+    ----------
+    store : the state folder, whose words count beside those of the folder's own table `overrides`; None: none do
 
     Raises
     ------
@@ -39,7 +58,14 @@ def open_folder(folder: str | Path) -> Source:
             f"{len(missing)} required tables are missing in {folder}: {', '.join(missing)};"
             " export each as NAME.parquet, NAME.csv or a folder NAME/ of such parts; an empty table keeps its header"
         )
-    return Source(folder, files)
+    words = words_file(store) if store is not None else None
+    if (
+        words is None
+        or not words.is_file()
+        or words.resolve() in (path.resolve() for path in files.get("overrides", []))
+    ):
+        return Source(folder, files)
+    return Source(folder, files | {"overrides": [*files.get("overrides", []), words]}, words)
 
 
 def _files_of(folder: Path, name: str) -> list[Path]:
@@ -69,19 +95,19 @@ def stage(connection: duckdb.DuckDBPyConnection, source: Source) -> dict[str, se
         parts = {path: _columns_of(connection, path) for path in source.files.get(table.name, [])}
         present[table.name] = set.union(set(), *parts.values()) & set(table.columns)
         if parts:
-            _check_columns(table, parts, source.folder)
-        _stage_table(connection, table, parts, source.folder)
+            _check_columns(table, parts, source)
+        _stage_table(connection, table, parts, source)
     return present
 
 
-def _check_columns(table: Table, parts: dict[Path, set[str]], folder: Path) -> None:
+def _check_columns(table: Table, parts: dict[Path, set[str]], source: Source) -> None:
     for path, columns in parts.items():
         names = _header(path) if path.suffix == ".csv" else []
         if twice := [name for name in table.columns if names.count(name) > 1]:
-            raise ContractError(f"{path.relative_to(folder)} names {', '.join(twice)} twice; each column once")
+            raise ContractError(f"{source.label(path)} names {', '.join(twice)} twice; each column once")
         if missing := [name for name in table.required if name not in columns]:
             raise ContractError(
-                f"{path.relative_to(folder)}: required columns are missing: {', '.join(missing)};"
+                f"{source.label(path)}: required columns are missing: {', '.join(missing)};"
                 f" found {', '.join(sorted(columns)) or 'none'};"
                 f"{_semicolon_hint(names)} the contract names what each holds"
             )
@@ -120,12 +146,12 @@ def _header(path: Path) -> list[str]:
 
 
 def _stage_table(
-    connection: duckdb.DuckDBPyConnection, table: Table, parts: dict[Path, set[str]], folder: Path
+    connection: duckdb.DuckDBPyConnection, table: Table, parts: dict[Path, set[str]], source: Source
 ) -> None:
     typed = ", ".join(f'"{column}" {SQL_TYPES[table.kind(column)]}' for column in table.columns)
     connection.execute(f"create table staged_{table.name} (file_name varchar, file_row bigint, {typed})")
     for path in parts:
-        label = path.relative_to(folder).as_posix()
+        label = source.label(path)
         columns = _load_part(connection, table, path)
         cells = [_typed(table.kind(c), c) if c in columns else "null" for c in table.columns]
         connection.execute(

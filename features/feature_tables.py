@@ -25,6 +25,7 @@ QUERIES = (
     "pool_demand",
     "alternative_goods",
     "inbound_dates",
+    "left_goods",
 )
 
 
@@ -63,7 +64,8 @@ _NOT_NEEDED_BY = {
     "accounts": ("customers",),
     "backorder_lines": ("accounts",),
     "alternative_goods": ("accounts",),
-    "inbound_dates": QUERIES[:-1],
+    "inbound_dates": QUERIES[:-2],
+    "left_goods": QUERIES[:-1],
 }
 
 

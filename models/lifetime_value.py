@@ -213,6 +213,13 @@ def predict(model: LifetimeValueModel, accounts: pd.DataFrame, horizon_days: flo
     return model.net_share * np.exp(model.corrections.log_value(rows))
 
 
+def settled(model: LifetimeValueModel, accounts: pd.DataFrame) -> LifetimeValueModel:
+    """The model as it answers for these accounts asked together: where no average rate was learned, theirs is it."""
+    if model.base is not None or model.margin_per_day is not None:
+        return model
+    return replace(model, margin_per_day=_margin_per_day(accounts))
+
+
 def predict_interval(
     model: LifetimeValueModel, accounts: pd.DataFrame, horizon_days: float = VALUE_HORIZON_DAYS
 ) -> tuple[np.ndarray, np.ndarray]:

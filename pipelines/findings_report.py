@@ -1,5 +1,7 @@
 """What `backorder check` says, in plain words."""
 
+from typing import Any
+
 import pandas as pd
 
 from erp.laws import Findings, TableFinding
@@ -11,6 +13,25 @@ from models.customer_base import FEWEST_ACCOUNTS, FEWEST_REPEATERS
 from pipelines.queue_report import counted
 
 MOST_CODES_SHOWN = 5
+
+
+def findings_facts(findings: Findings) -> dict[str, Any]:
+    """The findings as plain values: what stops a run, per table what was found, every cell that breaks a law."""
+    return {
+        "as_of": findings.as_of,
+        "stops": findings.stops,
+        "notes": findings.notes,
+        "tables": {name: _table_facts(found) for name, found in sorted(findings.tables.items()) if found.columns},
+        "rejected": findings.rejected.to_dict("records"),
+        "not_ranked": findings.not_ranked.to_dict("records"),
+        "cancellations": findings.causes.to_dict("records"),
+        "can_be_learned": _models(findings),
+    }
+
+
+def _table_facts(found: TableFinding) -> dict[str, Any]:
+    counts = {"rows": found.n_rows, "copies": found.n_identical, "set_aside": found.n_set_aside}
+    return counts | {"newest": found.newest, "columns": sorted(found.columns)}
 
 
 def findings_text(findings: Findings) -> str:

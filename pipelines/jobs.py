@@ -1,6 +1,6 @@
 """The jobs as plain functions: each is the picture of what it does and runs without any server."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +13,10 @@ from erp.ledger import ModelVersion
 from erp.runs import Run
 from erp.settings import Site
 from features.feature_tables import count_causes
+from models.champions import QUESTIONS
+from pipelines.evening import Evening, review
+from pipelines.progress import plan, stage
+from pipelines.reopened import reopen
 from pipelines.steps import (
     assumptions_of,
     champions,
@@ -26,6 +30,11 @@ from pipelines.steps import (
     show_queue,
     train_on,
 )
+
+# Stages of the jobs, for the time left.
+READ = ("facts", "features")
+LEARN = ("look back", *QUESTIONS)
+DECIDE = ("score", "publish")
 
 
 def look(site: Site, as_of: datetime) -> Findings:
@@ -46,6 +55,7 @@ def build(site: Site, as_of: datetime) -> Path:
 def train(site: Site, as_of: datetime) -> dict[str, str]:
     """Train every model on the facts known at T and make those that pass champions from T on; says which serve T."""
     with open_morning(site, as_of) as run:
+        plan([*READ, *LEARN])
         facts = known_facts(run, site)
         features = features_of(run, facts)
         versions = train_on(run, facts, features)
@@ -56,6 +66,7 @@ def score(site: Site, as_of: datetime) -> Path:
     """Rank every open back-ordered line as of T with the models that serve T, and publish the queue's files."""
     ready_to_publish(site)
     with open_morning(site, as_of) as run:
+        plan([*READ, *DECIDE])
         facts = known_facts(run, site)
         features = features_of(run, facts)
         return publish_queue(run, scored_queue(run, facts, features, serving(run)), site)
@@ -63,14 +74,16 @@ def score(site: Site, as_of: datetime) -> Path:
 
 @contextmanager
 def served_morning(
-    site: Site, as_of: datetime
+    site: Site, as_of: datetime, decides: Sequence[str] = DECIDE
 ) -> Iterator[tuple[Run, Facts, dict[str, pd.DataFrame], dict[str, ModelVersion]]]:
     """A morning ready to be decided: facts, features, and the models that serve it, trained if none does."""
     ready_to_publish(site)
     with open_morning(site, as_of) as run:
+        versions = champions(run.ledger, as_of)
+        plan([*READ, *([] if versions else LEARN), *decides])
         facts = known_facts(run, site)
         features = features_of(run, facts)
-        yield run, facts, features, champions(run.ledger, as_of) or train_on(run, facts, features)
+        yield run, facts, features, versions or train_on(run, facts, features)
 
 
 def morning(site: Site, as_of: datetime) -> Path:
@@ -87,5 +100,15 @@ def what_if(site: Site, as_of: datetime) -> Path:
 
 def weigh_assumptions(site: Site, as_of: datetime) -> Path:
     """Say how far the morning's money and lines move if an assumption of the policy is wrong; publishes no queue."""
-    with served_morning(site, as_of) as (run, facts, features, versions):
+    with served_morning(site, as_of, ["decide again"]) as (run, facts, features, versions):
         return assumptions_of(run, facts, features, versions)
+
+
+def look_back_on(site: Site, as_of: datetime, which: str) -> Evening:
+    """Compare a published morning with what had left by `as_of`; keeps nothing but the facts known then."""
+    reopened = reopen(Path(site.store), which)
+    with open_morning(site, as_of) as run:
+        plan(["facts", "compare"])
+        facts = known_facts(run, site)
+        stage("compare", "comparing the queue as of %s with what had left since", reopened.as_of)
+        return review(reopened, facts)

@@ -9,20 +9,19 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
+from decisions.exceptions import exception_facts
 from decisions.fulfilment_queue import RunFacts
 from decisions.inbound_list import inbound_facts
-from decisions.morning import Decision, decide
+from decisions.morning import Decision
 from decisions.policy import Policy
 from decisions.sensitivity import ASSUMPTIONS, sensitivity, tornado_rows
-from decisions.working_days import WorkCalendar
 from erp.fingerprint import code_version, fingerprint
 from erp.known import Facts, LastRun, gather, local_day
-from erp.ledger import Ledger, LedgerError, ModelVersion, PublishedRun, lock_store
-from erp.queue_files import PublishError, publish, read_manifest, write_queue
+from erp.ledger import Ledger, LedgerError, ModelVersion, lock_store
+from erp.queue_files import PublishError, publish, write_queue
 from erp.runs import Run, open_run
 from erp.settings import Site
 from erp.source import Source, open_folder
@@ -30,7 +29,10 @@ from features.feature_tables import read_features, write_features_now
 from features.samples import account_samples, cancellation_samples
 from models.account_panel import with_expectations
 from models.boosting import is_readable
-from models.champions import QUESTIONS, load, predict, refused_in, save
+from models.champions import QUESTIONS, refused_in, save
+from pipelines.desk import Desk, write_given
+from pipelines.found_exceptions import found_exceptions
+from pipelines.progress import stage
 from pipelines.tracking import Trained, read_report, track_scoring, track_training
 
 _log = logging.getLogger("backorder")
@@ -39,21 +41,21 @@ _log = logging.getLogger("backorder")
 @contextmanager
 def open_morning(site: Site, as_of: datetime) -> Iterator[Run]:
     """Hold the store, and open the run of this as_of for exactly these files, settings and code."""
-    source = open_folder(site.data)
+    open_folder(site.data)  # a missing table is said before a store is made
     policy = Policy.from_table(site.policy)
     with lock_store(Path(site.store)):  # before the files are read: a busy store is said at once
-        key = fingerprint([_files(source), site.reading(), policy, code_version()])
+        key = fingerprint([_files(open_folder(site.data, site.store)), site.reading(), policy, code_version()])
         with open_run(Path(site.store), as_of, key) as run:
             run.note(policy=fingerprint(policy), code=code_version())
             yield run
 
 
 def _files(source: Source) -> list[tuple[str, Path]]:
-    """What is read from the folder, and nothing else that may lie there: notes, or even the store itself."""
+    """What is read from the folder and the store, and nothing else that may lie there: notes, other state."""
     paths = [path for found in source.files.values() for path in found]
     extract = source.folder / "extract.json"
     paths += [extract] if extract.is_file() else []
-    return [(path.relative_to(source.folder).as_posix(), path) for path in sorted(paths)]
+    return sorted((source.label(path), path) for path in paths)
 
 
 def ready_to_publish(site: Site) -> None:
@@ -76,7 +78,7 @@ def ready_to_publish(site: Site) -> None:
 
 def known_facts(run: Run, site: Site) -> Facts:
     """The facts known at the run's T, judged by the contract."""
-    _log.info("reading and judging the tables in %s as of %s", site.data, run.as_of)
+    stage("facts", "reading and judging the tables in %s as of %s", site.data, run.as_of)
     last = run.ledger.last_run()
     seen = LastRun(_naive(last.as_of), last.counts) if last else None
     facts = Facts(run.keep_folder("facts", gather, site, run.as_of, seen), run.as_of, site)
@@ -87,7 +89,7 @@ def known_facts(run: Run, site: Site) -> Facts:
 
 def features_of(run: Run, facts: Facts) -> dict[str, pd.DataFrame]:
     """The feature tables as of the run's T."""
-    _log.info("building features")
+    stage("features", "building features")
     features = read_features(run.keep_folder("features", write_features_now, facts))
     run.reach("planned")
     return features
@@ -128,7 +130,7 @@ def train_on(run: Run, facts: Facts, features: Mapping[str, pd.DataFrame]) -> di
     -------
     The models that serve T now.
     """
-    _log.info("looking back at past mornings")
+    stage("look back", "looking back at past mornings")
     rows = {
         "lines": run.keep("line_samples", cancellation_samples, facts),
         "accounts": run.keep("account_panel", with_expectations, run.keep("account_samples", account_samples, facts)),
@@ -138,7 +140,7 @@ def train_on(run: Run, facts: Facts, features: Mapping[str, pd.DataFrame]) -> di
     trained = {}
     for name, question in QUESTIONS.items():
         table = rows[question.training]
-        _log.info("training %s on %d rows", name, len(table))
+        stage(name, "training %s on %d rows", name, len(table))
         report = run.keep_folder(f"report-{name}", _evaluate, name, table, today)
         folder = run.keep_folder(f"model-{name}", _fit, name, table, today, read_report(report)["refused"])
         trained[name] = Trained(*run.ledger.adopt_model(name, folder), report)
@@ -196,13 +198,15 @@ def scored_queue(
 ) -> Scored:
     """Score the open lines, give out the goods, and write the queue's files into the run's folder."""
     desk = Desk.of(run, facts, features, versions)
-    _log.info("scoring %d open back-ordered lines", len(features["lines"]))
+    stage("score", "scoring %d open back-ordered lines", len(features["lines"]))
     started = time.process_time()
-    decision = desk.decide(Policy.from_table(facts.site.policy))
+    decision = desk.decide(desk.policy)
     seconds = time.process_time() - started
-    run.reach("scored")
     run.note(models=desk.hashes)
-    folder = run.keep_folder("queue", _write, decision, facts, desk.ran, desk.hashes)
+    run.keep_folder("decided", write_given, decision.given_to)
+    listed = found_exceptions(facts, desk.previous, decision, desk.ran)
+    folder = run.keep_folder("queue", _write, decision, listed, facts, desk.ran, desk.hashes, desk.made_with())
+    run.note_queue(folder)
     return Scored(folder, decision, _tags(run, facts) | {"run_id": desk.ran.run_id}, seconds)
 
 
@@ -211,8 +215,8 @@ def assumptions_of(
 ) -> Path:
     """Decide the morning anew under each assumption's ends, and write what that moves."""
     desk = Desk.of(run, facts, features, versions)
-    _log.info("deciding anew for each of %d assumptions of the policy", len(ASSUMPTIONS))
-    table = sensitivity(Policy.from_table(facts.site.policy), desk.decide)
+    stage("decide again", "deciding anew for each of %d assumptions of the policy", len(ASSUMPTIONS))
+    table = sensitivity(desk.policy, desk.decide)
     out = Path(facts.site.out)
     out.mkdir(parents=True, exist_ok=True)
     for name, rows in (("sensitivity", table), ("tornado", tornado_rows(table))):
@@ -220,47 +224,10 @@ def assumptions_of(
     return out
 
 
-@dataclass(frozen=True)
-class Desk:
-    """A morning ready to be decided, under the site's policy or another."""
-
-    features: Mapping[str, pd.DataFrame]
-    models: Mapping[str, Any]
-    refused: Mapping[str, Sequence[str]]
-    hashes: Mapping[str, str]
-    previous: pd.DataFrame | None
-    ran: RunFacts
-
-    @classmethod
-    def of(
-        cls, run: Run, facts: Facts, features: Mapping[str, pd.DataFrame], versions: Mapping[str, ModelVersion]
-    ) -> "Desk":
-        """Load the models and the last published queue."""
-        site, policy = facts.site, Policy.from_table(facts.site.policy)
-        previous = run.ledger.last_published(run.as_of)
-        hashes = {name: version.version_hash for name, version in sorted(versions.items())}
-        ran = RunFacts(
-            run_id=_run_id(run.as_of, facts, policy, hashes, previous),
-            as_of=run.as_of,
-            currency=site.currency,
-            model_changed=previous is not None and _models_of(previous) != hashes,
-            calendar=WorkCalendar(site.working_days, site.holidays),
-        )
-        folders = {name: version.folder for name, version in versions.items()}
-        refused = {name: refused_in(folder) for name, folder in folders.items()}
-        return cls(features, load(folders), refused, hashes, _queue_of(previous), ran)
-
-    def decide(self, policy: Policy) -> Decision:
-        """The morning's decision under this policy."""
-        days = policy.horizon_days, policy.default_wait_days
-        predictions = predict(self.models, self.features, *days, self.refused)
-        return decide(self.features, predictions, self.previous, self.ran, policy)
-
-
 def publish_queue(run: Run, scored: Scored, site: Site) -> Path:
     """Publish the queue's files and note it as the morning's queue, from which the next one tells its history."""
     run.publish(scored.folder, Path(site.out))
-    _log.info("published %d lines in %s", len(scored.decision.queue), site.out)
+    stage("publish", "published %d lines in %s; noting the run for MLflow", len(scored.decision.queue), site.out)
     track_scoring(Path(site.store), scored.decision, scored.folder, scored.tags, scored.seconds)
     return Path(site.out)
 
@@ -271,19 +238,20 @@ def show_queue(scored: Scored, site: Site) -> Path:
     return Path(site.out)
 
 
-def _run_id(
-    as_of: datetime, facts: Facts, policy: Policy, hashes: Mapping[str, str], previous: PublishedRun | None
-) -> str:
-    # What the facts mean depends on the site's clock, handling days and currency: they belong to the facts.
-    known = [facts.fingerprint, facts.site.reading()]
-    return fingerprint([as_of, known, policy, dict(hashes), code_version(), previous.run_id if previous else None])
-
-
-def _write(folder: Path, decision: Decision, facts: Facts, ran: RunFacts, hashes: Mapping[str, str]) -> None:
+def _write(
+    folder: Path,
+    decision: Decision,
+    listed: pd.DataFrame,
+    facts: Facts,
+    ran: RunFacts,
+    hashes: Mapping[str, str],
+    made_with: Mapping[str, object],
+) -> None:
     said = {
         "run_id": ran.run_id,
         "as_of": ran.as_of,
         "models": dict(hashes),
+        "made_with": dict(made_with),
         "facts": facts.fingerprint,
         "code": code_version(),
         "currency": ran.currency,
@@ -291,19 +259,14 @@ def _write(folder: Path, decision: Decision, facts: Facts, ran: RunFacts, hashes
         "plan": asdict(decision.judgement),
         "elsewhere": dict(decision.elsewhere),
         "inbound": dict(inbound_facts(decision.inbound, decision.queue)),
+        "exceptions": exception_facts(listed),
+        "overrides": dict(decision.override_facts),
+        "stability": dict(decision.steady.facts),
     }
-    beside = {"rejected": facts.rejected, "not_ranked": facts.not_ranked, "inbound": decision.inbound}
+    beside = {"exceptions": listed, "rejected": facts.rejected, "not_ranked": facts.not_ranked}
+    beside |= {"inbound": decision.inbound, "overrides": decision.overrides}
     beside |= {"rules": decision.rules, "fairness": decision.fairness}
     write_queue(folder, decision.queue, beside, said)
-
-
-def _models_of(published: PublishedRun) -> dict[str, str]:
-    models: dict[str, str] = read_manifest(published.queue.parent)["models"]
-    return models
-
-
-def _queue_of(published: PublishedRun | None) -> pd.DataFrame | None:
-    return pd.read_parquet(published.queue) if published else None
 
 
 def _tags(run: Run, facts: Facts) -> dict[str, str]:

@@ -8,11 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from decisions.exception_columns import EXCEPTION_COLUMNS, KINDS
+from decisions.followed_columns import FOLLOWED_COLUMNS, VERDICTS
 from decisions.inbound_columns import INBOUND_COLUMNS
+from decisions.override_columns import OVERRIDE_COLUMNS, STATUSES
 from decisions.policy import Policy
 from decisions.queue_columns import QUEUE_COLUMNS, Column
 from erp.contract import TABLES
 from erp.settings import Site
+from pipelines.explained_keys import KEYS
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -68,6 +72,13 @@ def settings_page() -> str:
             "|---|---|---|---|",
             *policy,
             "",
+            "With `max_moves` 0 or more the queue stays steady: lines keep what the last queue gave them and has not",
+            "left since, as far as the goods are here and today's pins, holds and limits allow; the rest goes by",
+            "today's worth. At most so many lines of both queues then get other goods, those where that saves most.",
+            "An exchange of goods that saves more than `move_worth` is made whatever the count, and counts first.",
+            "`manifest.json` says under `stability` how many lines today's optimum would move, how many do move, and the",
+            "money forgone. Turns and sequences of the site move kept goods only where moves are left.",
+            "",
             "`transfers` are the ways between warehouses, one table each; without any, goods go from every warehouse",
             "to every other in `transfer_days`.",
             "",
@@ -104,6 +115,11 @@ def tables_page() -> str:
                 continue
             shown = f"`{name}`" if column.required else f"[`{name}`]"
             parts.append(f"| {shown} | {table.kind(name)} | {column.description} |")
+    parts += [
+        "",
+        "Words said with `backorder override` are kept in the store (`overrides.csv`) and count beside these. What",
+        "such a word names may leave the extract later: then it names no waiting line, and the run goes on.",
+    ]
     return "\n".join([*parts, ""])
 
 
@@ -113,8 +129,10 @@ def queue_page() -> str:
         "# The queue",
         "",
         "`queue.parquet` for machines, `queue.csv` for import, `queue.xlsx` for people; one row per open back-ordered",
-        "line, in rank order. Beside it `inbound.csv` (goods on order, below), `rejected.csv` (cells that break a",
-        "law), `not_ranked.csv` (lines set aside), `rules.csv` and `fairness.csv` (what rules and fair shares cost:",
+        "line, in rank order. Beside it `exceptions.csv` (what to look at first: [exceptions.md](exceptions.md); the",
+        "first sheet of `queue.xlsx`), `inbound.csv` (goods on order, below), `rejected.csv` (cells that break a",
+        "law), `not_ranked.csv` (lines set aside), `overrides.csv` (planners' words, below), `rules.csv` and",
+        "`fairness.csv` (what rules and fair shares cost:",
         "[rules.md](rules.md)), and `manifest.json` (every file with rows and sha256), which is written last. It says",
         "under `allocation` how good today's choice is at these prices, under `plan` as a part of now and later.",
         "",
@@ -146,7 +164,7 @@ def queue_page() -> str:
         "passed serves as yet.",
         "",
     ]
-    return "\n".join([*head, *_declared(QUEUE_COLUMNS), *tail, *_goods_on_order()])
+    return "\n".join([*head, *_declared(QUEUE_COLUMNS), *tail, *_goods_on_order(), *_planners_words()])
 
 
 def _goods_on_order() -> list[str]:
@@ -170,11 +188,163 @@ def _goods_on_order() -> list[str]:
     ]
 
 
+def _planners_words() -> list[str]:
+    return [
+        "## Planners' words",
+        "",
+        "`overrides.csv`: one row per pin, hold or exclusion that is known and was not taken back, also of those that",
+        "move nothing. They stand in the order of the statuses below, then by `until_on`.",
+        "",
+        "| column | type | unit | meaning |",
+        "|---|---|---|---|",
+        *_declared(OVERRIDE_COLUMNS),
+        "",
+        "| status | meaning |",
+        "|---|---|",
+        *(f"| {status} | {meaning} |" for status, meaning in STATUSES.items()),
+        "",
+        "Of several words that name a line it obeys the one that names it most closely (line, order, customer,",
+        "product), and of several of these the one said last. `cost` is found by giving out this morning's goods again",
+        "without the word, all other words, rules and what lines keep of the last plan kept: its lines then obey the",
+        "next word that names them. `W` stays what it is; what either choice loses in expectation is found with later",
+        "goods planned anew for what it leaves unserved, so that a word on many units, or an exclusion, is priced with",
+        "all that follows from it. A cost below 0 is one of a word that undoes a part of what others cost. Costs of",
+        "words on the same goods do not add up: `manifest.json` says under `overrides` what all together cost against",
+        "giving out without any word, the units they move, and the words by status. Where hundreds of words rule lines",
+        "of one pool, or of pools that ship groups tie together, those with the least",
+        "money are not computed (`n_not_priced`).",
+        "",
+    ]
+
+
+def exceptions_page() -> str:
+    """What to look at first."""
+    return "\n".join(
+        [
+            "# Exceptions",
+            "",
+            "`exceptions.csv`, and the first sheet of `queue.xlsx`: one row per thing to look at before trusting",
+            "a queue. Rows stand in three parts: what makes the whole queue doubtful, what is wide (planners'",
+            "words, the last queue's plan, dates to tell), then single lines and groups; within each part by",
+            "falling money. A line with several troubles has a row for each, so the money of two kinds may be the",
+            "same: `manifest.json` says under `exceptions` how many there are and, for each kind, how many and",
+            "their money.",
+            "",
+            "| column | type | unit | meaning |",
+            "|---|---|---|---|",
+            *_declared(EXCEPTION_COLUMNS),
+            "",
+            "| kind | what it is | money |",
+            "|---|---|---|",
+            *(f"| `{kind}` | {what} | {money} |" for kind, (what, money) in _kinds().items()),
+            "",
+            "`lost_goods`: what was picked or shipped since is not lost. The lost units of a product are looked",
+            "for, in the order of the queue, at lines that were shipped more than the last queue gave them, then",
+            "at lines that have more today; units found at neither are no longer here (counted again, moved,",
+            "taken for a line that the queue does not hold). `date_moved`: the date told last held in the last",
+            "queue and does so no more, or the day on which the line is expected to ship, or the date to tell, is",
+            "more than `promise_move_days` off the last queue's. `group_blocks`: goods lie idle for a group if no",
+            "line takes them today. `assumed`: remarks of the queue's column `assumed` that no line of the last",
+            "queue bore, but for their numbers.",
+            "",
+            "`large_loss` and `expiry_notice_days` are the site's: [settings.md](settings.md). Where nothing was",
+            "published before, nothing was lost and no date has moved.",
+            "",
+        ]
+    )
+
+
+def _kinds() -> dict[str, tuple[str, str]]:
+    """Meaning and money of each kind of exception."""
+    return {kind: (said.split(": ")[0], said.split(": ")[1]) for kind, said in KINDS.items()}
+
+
+def evening_page() -> str:
+    """The evening."""
+    return "\n".join(
+        [
+            "# The evening",
+            "",
+            "`backorder review` compares a published morning with what was known in the evening to have left:",
+            "`followed.csv`, one row per line of the morning's queue, and `followed.json`, what it comes to.",
+            "Lines that did not follow the advice stand first, by the size of their money, the others by rank.",
+            "",
+            "| column | type | unit | meaning |",
+            "|---|---|---|---|",
+            *_declared(FOLLOWED_COLUMNS),
+            "",
+            "| verdict | meaning |",
+            "|---|---|",
+            *(f"| {verdict} | {meaning} |" for verdict, meaning in VERDICTS.items()),
+            "",
+            "Goods that lie picked and packed for a line have left the shelf for it; when they are shipped later",
+            "they do not count again. What is cancelled of a line is taken from what should wait first: only",
+            "units that are open no more cannot be shipped. `money` is `loss_if_waits` for the share of the",
+            "line's open units that the two differ by: less than 0 where advised units did not leave, more than 0",
+            "where others did.",
+            "",
+            "`followed.json` counts lines, units and money: `advised` is the sum of `advised_and_done`,",
+            "`advised_not_done` and `advised_withdrawn`; `done_against_advice` is what left beyond it; `money` is",
+            "what all of it saves beside the advice. Goods of the same pools that went to lines which were not in",
+            "the queue (not due, new, set aside) are counted in `shipped_to_other_lines`; what they saved is not",
+            "known.",
+            "",
+            "The reason of a deviation is the planner's word (`backorder override`) that was said after the",
+            "morning and names the line, the closest and then the latest first. Where shipments carry days and no",
+            "times, those of a day are known only once it is over: review then with a T of the next day.",
+            "",
+        ]
+    )
+
+
 def _declared(columns: Iterable[Column]) -> list[str]:
     return [f"| `{c.name}` | {c.dtype} | {c.unit} | {c.meaning} |" for c in columns]
 
 
-PAGES = {"settings.md": settings_page, "tables.md": tables_page, "queue.md": queue_page}
+def explain_page() -> str:
+    """Why one line ships or waits."""
+    keys = [f"| `{key.path}` | {key.unit} | {key.meaning} |" for key in KEYS]
+    return "\n".join(
+        [
+            "# Why a line ships or waits",
+            "",
+            "`backorder explain LINE` says it in words, `--json` with the same facts as below: raw numbers, ISO days,",
+            "UTC times, null where nothing is known. `--queue` asks about an older queue or a what-if.",
+            "",
+            "**What moved the risk and the value.** The usual answer is the mean of this morning's other lines (or of",
+            "the other customers who wait), at most 64 of them, spread over all answers. Inputs that belong together",
+            "change hands as one group between the line and each of the others, and the model as published answers",
+            "every such mixture; a group adds what it changes on average over all orders in which groups may come",
+            "(Shapley values). So usual answer + contributions = this line's answer. What hangs on another group is",
+            "carried over in proportion (spending per order, a date told counted from the due day): nobody is asked",
+            "about who could not be. It says what moved the answer, not what caused the customer to be so.",
+            "",
+            "**What would have to be true.** Each answer is found by giving the goods out again with one thing",
+            "changed, in the pools that ship groups tie to the line's pool; nothing is concluded from a formula alone.",
+            "Amounts are found to a cent, units one by one for the first 16. A customer's value or a margin moves the",
+            "loss by as much as it does now: the later goods that would serve the line, and their price, stay those of",
+            "the plan, so such an amount is the least that can be enough. `lifted` tries the line's own word, its",
+            "ship group, whether it may be split, every rule of the site, and the last queue's plan where lines keep",
+            "it; all rules at once only where none helps alone.",
+            "",
+            "**Money per unit** decides within a pool, so it stands beside every amount there.",
+            "",
+            "| key | unit | meaning |",
+            "|---|---|---|",
+            *keys,
+            "",
+        ]
+    )
+
+
+PAGES = {
+    "settings.md": settings_page,
+    "tables.md": tables_page,
+    "queue.md": queue_page,
+    "exceptions.md": exceptions_page,
+    "evening.md": evening_page,
+    "explain.md": explain_page,
+}
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from decisions.loss_of_choice import LossOfChoice
 from models.arrival import InboundForecast
 
 DUE = np.datetime64("2026-01-05", "s")
@@ -53,6 +54,9 @@ DEFAULTS: dict[str, Any] = {
     "override_quantity": np.nan,
     "override_who": None,
     "override_why": None,
+    "override_until_on": None,
+    "override_cost": np.nan,
+    "override_n_lines": 0,
     "assumed": None,
     "alternative": None,
     "alternative_said": "",
@@ -122,3 +126,12 @@ def comes_surely_on_day(*days: int, n_days: int = 180) -> np.ndarray:
     """Logs of the chance that each inbound line has not come; a day beyond n_days is never."""
     with np.errstate(divide="ignore"):
         return np.log((np.arange(n_days + 1) < np.array(days, dtype=int)[:, None]).astype(float))
+
+
+def at_prices(lines, goods):
+    """Lines that lose their loss_if_waits if they get nothing now, whatever others get: no later goods are planned."""
+    ids = list(zip(goods["product_id"], goods["warehouse_id"], strict=True))
+    pool = np.array([ids.index(of) for of in zip(lines["product_id"], lines["warehouse_id"], strict=True)], np.int64)
+    none = np.zeros((len(lines), 0))
+    quantity, loss = (lines[name].to_numpy(np.float64) for name in ("open_quantity", "loss_if_waits"))
+    return LossOfChoice(pool, quantity, none, none, loss, goods[["available_now"]].to_numpy(np.float64))

@@ -22,7 +22,8 @@ CONTRACT = """rank pool_rank pool_size order_line_id order_id customer_id produc
     promise_chance action advice advice_quantity advice_product_id advice_warehouse_id advice_gain p_cancel_14d
     lifetime_value lifetime_value_low lifetime_value_high p_no_order_365d loss_if_waits loss_cancel
     loss_future_orders loss_service loss_later_goods line_value currency stock_price reason assumed override
-    previous_rank changed_because promise_changed_because promise_told_on run_id as_of""".split()
+    override_who override_why override_until_on override_cost previous_rank changed_because
+    promise_changed_because promise_told_on run_id as_of""".split()
 
 
 def day(number):
@@ -191,7 +192,7 @@ def test_times_are_published_in_utc():
 
 
 def test_a_missing_column_is_named():
-    with pytest.raises(ValueError, match=r"queue: 1 of 55 columns are missing: \['owner'\]; add them to `lines`"):
+    with pytest.raises(ValueError, match=r"queue: 1 of 59 columns are missing: \['owner'\]; add them to `lines`"):
         queue_of(open_lines(1).drop(columns="owner"))
 
 

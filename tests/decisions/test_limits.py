@@ -381,3 +381,17 @@ def test_limits_know_whether_they_bind():
     assert not Limits.none(2, 1).binds()
     assert limits_of(open_lines(2), most=[1.0, np.inf]).binds()
     assert limits_of(open_lines(2), segment=[0, -1], protected=[[1.0]], is_kept=[True]).binds()
+
+
+def test_a_group_is_not_torn_apart_where_only_one_of_its_pools_has_goods_that_its_segment_leaves():
+    # Gold keeps 2 of the 3 units of p but wants 4 in whole, so all 3 are offered again; p1 lacks what the group wants.
+    lines = open_lines(
+        3,
+        product_id=["p", "p1", "p"],
+        ship_group=["g", "g", None],
+        open_quantity=[3.0, 5.0, 4.0],
+        segment=["iron", "iron", "gold"],
+    )
+    limits = limits_of(lines, 2, segment=segment_rows(lines), protected=[[2, 0], [0, 0]], is_kept=[False, False])
+    assert give_out(lines, pools(3, 1), Policy(), limits).ship_now_quantity.tolist() == [0, 0, 0]
+    assert give_out(lines, pools(3, 5), Policy(), limits).ship_now_quantity.tolist() == [3, 5, 0]

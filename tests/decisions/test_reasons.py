@@ -75,7 +75,7 @@ def test_a_line_that_waits_names_where_the_goods_go():
         ({"available_now": 1e-12}, "; no goods are here."),
         (
             {"served_price": 18.38, "passed_over": "pin"},
-            "; goods went to a pinned line or to a confirmation that is kept.",
+            "; goods went to a pinned line, or stay with one that keeps them.",
         ),
         ({"rule": "12 units are kept for segment key"}, "; 12 units are kept for segment key."),
         ({"served_price": 2.0, "ship_group": "g"}, "; not all lines that must ship together with it can ship."),
@@ -100,8 +100,30 @@ def test_the_wait_says_when_it_is_one_day_unknown_or_assumed():
 
 def test_planners_are_named_with_their_reason():
     assert sentence(**PINNED) == "Ships: pinned by Ann: trade fair."
-    assert sentence(action="hold", override="hold", override_who="Ann", override_why="recall") == "Held by Ann: recall."
+    held = {"action": "hold", "override": "hold", "override_who": "Ann", "override_why": "recall"}
+    assert sentence(**held) == "Held by Ann: recall; 18.38 EUR expected loss by waiting about 10 days."
     assert sentence(action="hold", override="exclude", override_who="Ann") == "Excluded by Ann."
+    assert sentence(**{**WAITS, **PINNED, "available_now": 0.0}).endswith(
+        "no goods are here; pinned by Ann: trade fair."
+    )
+
+
+@pytest.mark.parametrize(
+    ("cost", "n_lines", "said"),
+    [
+        (412.1, 1, "; the pin costs 412.10 EUR."),
+        (412.1, 3, "; the pin of 3 lines costs 412.10 EUR."),
+        (0.001, 1, "; the pin costs nothing this morning."),
+        (-3.0, 1, "; the pin saves 3.00 EUR beside the rest."),
+        (np.nan, 1, ": trade fair."),
+    ],
+)
+def test_a_planners_word_is_told_with_what_it_costs(cost, n_lines, said):
+    costs = {"override_cost": cost, "override_n_lines": n_lines}
+    assert sentence(**PINNED, **costs).endswith(said)
+    assert sentence(**PINNED | {"override": "exclude"}, action="hold", **costs).endswith(
+        said.replace("pin", "exclusion")
+    )
 
 
 def test_a_credit_hold_is_named_and_outweighs_a_pin():

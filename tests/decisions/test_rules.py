@@ -250,6 +250,17 @@ def test_rules_leave_the_ranking_alone_and_discontinued_lines_last_in_it():
     pd.testing.assert_frame_equal(rank_lines(lines.assign(ship_now_quantity=given)), ranked)
 
 
+def test_what_a_pinned_line_of_a_segment_took_counts_in_its_own_pool_alone():
+    # Two units of each pool are kept for key accounts. Theirs in p1 are taken by a pin; those of p stay all the same.
+    lines = ruled_lines(
+        2, product_id=["p", "p1"], segment=["web", "key"], open_quantity=[5.0, 2.0], override=[None, "pin"]
+    )
+    key = Segment("key accounts", where={"segment": ("key",)}, protected_units=2)
+    given, _, left = given_out(lines, goods(4, 2), Policy(segments=(key,)))
+    assert given.tolist() == [2, 2]
+    assert left.tolist() == [2, 0]
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_goods_on_order_that_are_meant_for_one_line_stay_its_own_under_every_strategy(strategy):
     # 2 units that come on day 3 are L0's; those for all come on day 10. L1 must have all it wants, or whatever it is.

@@ -171,7 +171,7 @@ def test_lines_that_may_be_split_are_given_out_to_the_bound():
     wanting = lines.assign(loss_if_waits=waits.costs["loss_if_waits"]).join(waits.planned)
     names = pools(*goods).assign(product_id=[f"p{k}" for k in range(6)])
     given = give_out(wanting, names, Policy()).ship_now_quantity
-    said = judged(waits, wanting.assign(ship_now_quantity=given), goods)
+    said = judged(waits, wanting.assign(ship_now_quantity=given))
     assert said.gap <= 1e-6 * said.lost
     assert said.methods["planned"] >= 4
 
@@ -182,7 +182,7 @@ def test_a_choice_is_judged_as_all_choices_tried_out_say():
     lost = {}
     for chosen in [*itertools.product((0.0, 1.0), repeat=3)]:
         if sum(chosen) == 1:
-            said = judged(waits, lines.assign(ship_now_quantity=chosen), np.array([1.0]))
+            said = judged(waits, lines.assign(ship_now_quantity=chosen))
             lost[chosen] = said.lost
             assert said.gap == pytest.approx(said.lost - waits.plan.bound[0], abs=1e-6)
     best = waits.planned["planned_quantity"].round(6).tolist()
@@ -206,10 +206,7 @@ def test_no_whole_choice_loses_less_than_the_bound_goods_that_it_leaves_for_late
     goods = float(rng.integers(1, int(quantity.sum()) + 1))
     days, units = sorted(rng.integers(1, 60, 2).tolist()), rng.integers(0, 5, 2) * 1.0
     waits = waits_of(lines, rng.random(n_lines) * 0.08, days, units, goods)
-    said = [
-        judged(waits, lines.assign(ship_now_quantity=chosen), np.array([goods]))
-        for chosen in every_whole_choice(quantity, goods)
-    ]
+    said = [judged(waits, lines.assign(ship_now_quantity=chosen)) for chosen in every_whole_choice(quantity, goods)]
     least = min(each.lost for each in said)
     assert all(each.bound <= least + 1e-6 * margin.sum() for each in said)
     assert all(each.gap >= 0 for each in said)
@@ -222,5 +219,5 @@ def test_no_lines_are_no_programme():
     costs = cost_by_chance(lines, np.ones((0, 181)), np.ones((0, 182)), later, nobody, none, 0.0, Policy())
     waits = priced_waits(lines, costs, later, np.zeros(0), nobody, Limits.none(0, 0), ALL_COUNTED)
     assert len(waits.costs) == 0
-    said = judged(waits, lines.assign(ship_now_quantity=np.zeros(0)), np.zeros(0))
+    said = judged(waits, lines.assign(ship_now_quantity=np.zeros(0)))
     assert (said.lost, said.gap, said.n_pools) == (0.0, 0.0, 0)

@@ -119,7 +119,7 @@ def test_every_text_and_number_comes_back_from_the_csv_and_no_text_looks_like_a_
 ):
     path = tmp_path_factory.mktemp("csv") / "cells.csv"
     frame = pd.DataFrame({"text": pd.Series(texts, dtype="str"), "number": [number] * len(texts)})
-    erp.queue_files._write_csv(frame, path)
+    erp.queue_files.write_csv(frame, path)
     rows = csv_rows(path)[1:]
     assert [imported(text) for text, _ in rows] == texts
     assert {float(cell) for _, cell in rows} == {number}

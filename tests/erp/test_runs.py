@@ -136,17 +136,17 @@ def test_a_run_that_failed_goes_on_where_it_stopped(tmp_path):
     with lock_store(tmp_path), open_run(tmp_path, T, KEY) as resumed:
         assert resumed.folder == folder
         resumed.keep("lines", lines, 3)
-        resumed.reach("scored")
+        resumed.reach("planned")
     assert lines.n_made == 1
-    assert state(tmp_path) == ("scored", None)
+    assert state(tmp_path) == ("planned", None)
     assert len(Ledger(tmp_path).runs()) == 2
 
 
 def test_a_run_that_ended_is_not_taken_for_a_leftover(tmp_path):
     with lock_store(tmp_path), open_run(tmp_path, T, KEY) as run:
-        run.reach("scored")
+        run.reach("planned")
     with lock_store(tmp_path):
-        assert state(tmp_path) == ("scored", None)
+        assert state(tmp_path) == ("planned", None)
 
 
 def test_another_time_or_key_is_another_folder(tmp_path):

@@ -15,9 +15,12 @@ TERMS = ["loss_cancel", "loss_future_orders", "loss_service", "loss_later_goods"
 TEXTS = (
     "order_line_id order_id customer_id product_id warehouse_id customer_reference customer_name product_name owner"
     " segment next_inbound_po_line_id action advice currency reason assumed override changed_because run_id"
-    " promise_changed_because advice_product_id advice_warehouse_id"
+    " promise_changed_because advice_product_id advice_warehouse_id override_who override_why"
 ).split()
-DAYS = "requested_on promised_on next_inbound_on expected_on expected_latest_on promise_on promise_told_on".split()
+DAYS = (
+    "requested_on promised_on next_inbound_on expected_on expected_latest_on promise_on promise_told_on"
+    " override_until_on"
+).split()
 NUMBERS = [
     *("rank pool_rank pool_size waited_days open_quantity available_now ship_now_quantity p_cancel_14d".split()),
     *("lifetime_value loss_if_waits line_value stock_price".split()),
@@ -25,7 +28,7 @@ NUMBERS = [
 ]
 OFTEN_EMPTY_NUMBERS = (
     "days_late lifetime_value_low lifetime_value_high p_no_order_365d previous_rank promise_chance"
-    " advice_quantity advice_gain".split()
+    " advice_quantity advice_gain override_cost".split()
 )
 NEVER_EMPTY_TEXTS = "order_line_id order_id product_id warehouse_id action advice currency reason run_id".split()
 COLUMNS = {*TEXTS, *DAYS, *NUMBERS, *OFTEN_EMPTY_NUMBERS, "ordered_at", "as_of"}
@@ -34,7 +37,19 @@ INBOUND_DAYS = "ordered_on first_expected_on expected_on arrives_on arrives_late
 INBOUND_NUMBERS = "n_slips open_quantity p_comes_14d n_lines_waiting units_waiting value_waiting loss_waiting".split()
 INBOUND_OFTEN_EMPTY = "days_overdue p_late supplier_idle_days".split()
 INBOUND_COLUMNS = {*INBOUND_TEXTS, *INBOUND_DAYS, *INBOUND_NUMBERS, *INBOUND_OFTEN_EMPTY, "is_disrupted", "as_of"}
-BESIDE = ("rejected.csv", "not_ranked.csv", "inbound.csv", "rules.csv", "fairness.csv")
+EXCEPTION_COLUMNS = set(
+    "priority kind order_line_id customer_name product_name money currency said do owner order_id customer_id"
+    " product_id warehouse_id ship_group run_id as_of".split()
+)
+BESIDE = (
+    "exceptions.csv",
+    "rejected.csv",
+    "not_ranked.csv",
+    "inbound.csv",
+    "overrides.csv",
+    "rules.csv",
+    "fairness.csv",
+)
 FILES = {"queue.parquet", "queue.csv", "queue.xlsx", *BESIDE}
 PENNY = 1e-9
 
@@ -77,7 +92,8 @@ def violations(out: Path, as_of: datetime, currency: str = "EUR") -> list[str]:
     broken = [name for name, holds in rules.items() if not bool(holds)]
     for _, pool in queue.groupby(["product_id", "warehouse_id"], sort=True):
         broken += [rule for rule in _pool_violations(pool) if rule not in broken]
-    return broken + _file_violations(out, queue, as_of) + _inbound_violations(out, queue, as_of, currency)
+    broken += _file_violations(out, queue, as_of) + _inbound_violations(out, queue, as_of, currency)
+    return broken + _exception_violations(out, queue, as_of, currency)
 
 
 def merge_violations(queue: pd.DataFrame, due_on: pd.Series, discontinued: set[str]) -> list[str]:
@@ -213,6 +229,48 @@ def _file_violations(out, queue, as_of):
         ),
     }
     return [name for name, holds in broken.items() if not holds]
+
+
+def exceptions_of(out: Path) -> pd.DataFrame:
+    """The published exceptions as their readers see them: texts without the apostrophe, numbers."""
+    with (out / "exceptions.csv").open(encoding="utf-8-sig", newline="") as file:
+        header, *cells = csv.reader(file)
+    table = pd.DataFrame(cells, columns=header, dtype="str")
+    for name in set(header) - {"priority", "money"}:
+        table[name] = table[name].str.replace(r"^'(?='*[=+\-@])", "", regex=True).replace("", None)
+    for name in {"priority", "money"} & set(header):
+        table[name] = table[name].replace("", None).astype(float)
+    return table
+
+
+def _exception_violations(out, queue, as_of, currency):
+    rows = exceptions_of(out)
+    if broken := [f"exceptions columns: {name}" for name in sorted(EXCEPTION_COLUMNS ^ set(rows.columns))]:
+        return broken
+    said = json.loads((out / "manifest.json").read_text(encoding="utf-8"))["exceptions"]
+    of_run = (currency, pd.Timestamp(as_of).isoformat() + "Z", *queue["run_id"].unique())
+    wait = queue["loss_if_waits"] * (1 - queue["ship_now_quantity"] / queue["open_quantity"])
+    large = rows["order_line_id"][rows["kind"] == "large_loss"]
+    in_queue = rows["order_line_id"].isin(queue["order_line_id"])
+    counts, sums = rows["kind"].value_counts(), rows.groupby("kind")["money"].sum()
+    rules = {
+        "priorities are dense from 1": rows["priority"].tolist() == list(range(1, len(rows) + 1)),
+        "exceptions are of the same run": rows.empty
+        or [rows[name].unique().tolist() for name in ("currency", "as_of", "run_id")][: len(of_run)]
+        == [[each] for each in of_run],
+        "an exception is one sentence, and what to do": rows["said"].str.fullmatch(r"[A-Z0-9][^\n]*[^.]\.").all()
+        and not rows["said"].str.contains(r"\b(?:nan|None|NaT)\b|[a-z]\. [A-Z]").any()
+        and rows["do"].notna().all(),
+        "lines with much money waiting are exceptions": sorted(large) == sorted(queue["order_line_id"][wait >= 1000]),
+        "lost goods and dates are of lines in the queue": in_queue[
+            rows["kind"].isin(["lost_goods", "date_moved", "large_loss"])
+        ].all(),
+        "the manifest counts the exceptions": said["n"] == len(rows)
+        and set(rows["kind"]) <= set(said["kinds"])
+        and all(each["n"] == counts.get(kind, 0) for kind, each in said["kinds"].items())
+        and np.allclose([each["money"] for each in said["kinds"].values()], [sums.get(k, 0) for k in said["kinds"]]),
+    }
+    return [name for name, holds in rules.items() if not bool(holds)]
 
 
 def inbound_of(out: Path) -> pd.DataFrame:

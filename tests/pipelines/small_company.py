@@ -18,7 +18,7 @@ T = datetime(2024, 10, 27, 5)
 TINY_T = datetime(2024, 5, 30, 5)
 LATER = TINY_T + timedelta(days=1)
 WEEK = timedelta(days=7)
-FILES = ("queue.parquet", "queue.csv", "queue.xlsx", "inbound.csv", "manifest.json")
+FILES = ("queue.parquet", "queue.csv", "queue.xlsx", "exceptions.csv", "inbound.csv", "manifest.json")
 
 # What names a time after which nothing of a table's row was known; tables without one are always known.
 OWN_TIMES = {

@@ -1,27 +1,30 @@
 """The command: which models serve which morning, what explain says, and how fast help answers."""
 
+import json
 import os
+import shlex
 import subprocess
 import sys
 import time
 from datetime import timedelta
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from erp.ledger import Ledger
-from pipelines.command import main
+from pipelines.command import main, parser
+from pipelines.command_table import COMMANDS
 from pipelines.jobs import morning, score
-from pipelines.queue_report import _explained, published_text
+from pipelines.queue_report import published_text
 from pipelines.steps import champions
 from tests.pipelines.queue_validator import inbound_of
 from tests.pipelines.small_company import TINY_T, WEEK, T, company_tables, queue_of, site_of, tiny_tables
 
 HELP = """
 import sys
-from pipelines.command import main
+from pipelines.command import main, parser
+from pipelines.command_table import COMMANDS
 try:
     main(["--help"])
 except SystemExit as end:
@@ -79,128 +82,21 @@ def test_train_says_what_it_trained_and_score_then_serves(command):
     assert "open back-ordered lines ranked as of 2024-05-30T07:00:00Z" in printed
 
 
-def test_explain_says_the_terms_the_place_and_who_gets_the_goods(trained, capsys):
+def test_explain_says_the_place_the_reason_and_the_money_in_words_and_as_json(trained, capsys):
     site = trained()
     score(site, T)
     queue = queue_of(site)
     capsys.readouterr()
-    for line in queue.sample(20, random_state=0).to_dict("records"):
+    for line in queue.sample(6, random_state=0).to_dict("records"):
         assert main(["explain", line["order_line_id"], "--store", site.store]) == 0
         printed = capsys.readouterr().out
         assert printed.startswith(f"{line['order_line_id']}: {line['action']}, rank {line['rank']} of {len(queue)}")
         assert line["reason"] in printed
         assert f"{line['loss_if_waits']:,.2f} EUR" in printed
         assert "nan" not in printed.lower().split()
-        pool = queue[(queue["product_id"] == line["product_id"]) & (queue["ship_now_quantity"] > 0)]
-        says = "also ships:" if line["ship_now_quantity"] > 0 else "goods go to"
-        for other in set(pool["order_line_id"]) - {line["order_line_id"]}:
-            assert f"  {says} {other}: " in printed
         assert ("do not promise it" in printed) <= ("no inbound" in str(line["assumed"]))
-
-
-def small_queue(**changed):
-    """Three lines that wait on 9 March for one pool's single unit; the first one's cells as given."""
-    lines = pd.DataFrame(
-        {
-            "order_line_id": ["a", "b", "c"],
-            "product_id": "p",
-            "warehouse_id": "w",
-            "action": ["wait", "ship", "ship_part"],
-            "rank": [1, 2, 3],
-            "pool_rank": [3, 1, 2],
-            "pool_size": 3,
-            "reason": "Because.",
-            "currency": "EUR",
-            "as_of": pd.Timestamp("2026-03-08 23:30"),  # 9 March in Berlin
-            "promised_on": pd.to_datetime(["2026-03-01", "2026-03-12", None]),
-            "days_late": pd.array([8, -3, None], dtype="Int64"),
-            "expected_on": pd.to_datetime(["2026-03-20", "2026-03-09", "2026-03-23"]),
-            "expected_latest_on": pd.to_datetime(["2026-04-02", "2026-03-09", None]),
-            "promise_on": pd.to_datetime(["2026-04-02", "2026-03-12", None]),
-            "promise_chance": [0.92, 1.0, np.nan],
-            "promise_changed_because": ["2026-03-01, the date told, has passed", None, None],
-            "waited_days": [1, 9, 9],
-            "open_quantity": [1.0, 1.0, 2.5],
-            "ship_now_quantity": [0.0, 1.0, 0.5],
-            "available_now": 1.0,
-            "stock_price": 1234.5,
-            "p_cancel_14d": 0.125,
-            "lifetime_value": 80.0,
-            "lifetime_value_low": 0.0,
-            "lifetime_value_high": 250.0,
-            "assumed": pd.Series([None, None, "wait (no inbound line)"], dtype="str"),
-            **dict.fromkeys(["loss_cancel", "loss_future_orders", "loss_service", "loss_later_goods"], 1.0),
-            "loss_if_waits": 4.0,
-        }
-    )
-    for name, value in changed.items():
-        lines.loc[0, name] = value
-    return lines
-
-
-def explained(queue, place):
-    return [text.strip() for text in _explained(queue.iloc[place], queue)]
-
-
-def test_explain_says_of_a_line_that_waits_when_it_was_promised_when_it_comes_and_who_gets_the_goods():
-    said = explained(small_queue(), 0)
-    assert said[0] == "a: wait, rank 1 of 3"
-    assert said[-9:] == [
-        "waited 1 day since the requested day or the order day",
-        "promised 2026-03-01, 8 days late",
-        "expected 2026-03-20, at the latest (promise quantile) 2026-04-02",
-        "date to tell 2026-04-02, met with a chance of 92% (2026-03-01, the date told, has passed)",
-        "gets 0 of 1 unit",
-        "pool: rank 3 of 3, 1 unit here; one more unit here would save 1,234.50 EUR",
-        "assumed: nothing",
-        "goods go to b: 1 unit",
-        "goods go to c: 0.5 units",
-    ]
-
-
-def test_explain_says_of_a_line_that_ships_what_else_ships_and_of_an_assumed_wait_that_it_is_no_date():
-    ships, partly = explained(small_queue(), 1), explained(small_queue(), 2)
-    assert ships[-7:-3] == [
-        "promised 2026-03-12, 3 days before it",
-        "expected 2026-03-09: it ships now",
-        "date to tell 2026-03-12, met with a chance of 100%",
-        "gets 1 of 1 unit",
-    ]
-    assert ships[-1] == "also ships: c: 0.5 units"
-    assert partly[-7:] == [
-        "no date promised",
-        "no date known; 14 days assumed: do not promise it",
-        "no date can be told",
-        "gets 0.5 of 2.5 units",
-        "pool: rank 2 of 3, 1 unit here; one more unit here would save 1,234.50 EUR",
-        "assumed: wait (no inbound line)",
-        "also ships: b: 1 unit",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("changed", "words"),
-    [
-        ({"days_late": 1}, "promised 2026-03-01, 1 day late"),
-        ({"days_late": -1}, "promised 2026-03-01, 1 day before it"),
-        ({"days_late": 0}, "promised 2026-03-01, which is today"),
-        ({"expected_latest_on": pd.NaT}, "expected 2026-03-20, at the latest (promise quantile) beyond the horizon"),
-        ({"expected_on": pd.NaT}, "no date known: more likely than not nothing comes within the horizon"),
-        ({"expected_on": pd.NaT, "action": "hold"}, "no date expected: the line is held"),
-        (
-            {"promise_chance": np.nan, "promise_changed_because": None},
-            "date to tell 2026-04-02, told before; its chance is not known",
-        ),
-        ({"open_quantity": 1_234_567.0}, "gets 0 of 1,234,567 units"),
-    ],
-)
-def test_explain_at_the_edges_of_what_is_known(changed, words):
-    assert words in explained(small_queue(**changed), 0)
-
-
-def test_explain_counts_an_assumed_wait_from_the_day_of_a_queue_that_knows_no_promise():
-    queue = small_queue().tail(1).assign(as_of=pd.Timestamp("2026-03-09 05:00"))
-    assert "no date known; 14 days assumed: do not promise it" in explained(queue, 0)
+        assert main(["explain", line["order_line_id"], "--store", site.store, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["line"]["order_line_id"] == line["order_line_id"]
 
 
 def test_explain_refuses_a_line_that_is_not_in_the_queue_and_a_store_without_one(trained, tmp_path, capsys):
@@ -283,6 +179,76 @@ def test_a_what_if_is_no_queue_of_the_day(command, tmp_path):
     assert command("run", "--policy", str(tmp_path / "if.toml"), "--out", str(tmp_path / "if"))[0] == 0
     assert (tmp_path / "if" / "manifest.json").exists()
     assert Ledger(Path(site.store)).last_published(TINY_T + WEEK) == published
+
+
+def test_a_planner_corrects_the_queue_sees_what_it_costs_and_takes_it_back(trained, tmp_path, capsys):
+    site = trained()
+    given = ["--data", site.data, "--store", site.store, "--out", site.out, "--quiet"]
+    at = [f"{T + timedelta(hours=hours)}Z" for hours in range(5)]
+    assert main(["score", *given, "--as-of", at[0]]) == 0
+    queue = queue_of(site)
+    line = queue[(queue["action"] == "wait") & (queue["available_now"] > 0) & (queue["stock_price"] > 0)].iloc[-1]
+    said = ["--line", line["order_line_id"], "--who", "Ada", "--why", "their machine stands", "--store", site.store]
+    assert main(["override", "pin", *said, "--until", "2024-11-30", "--at", at[0]]) == 0
+    capsys.readouterr()
+    assert main(["score", *given, "--as-of", at[1], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["overrides"]["n"] == 1
+    pinned = queue_of(site).set_index("order_line_id").loc[line["order_line_id"]]
+    assert (pinned["override"], pinned["override_who"], pinned["pool_rank"]) == ("pin", "Ada", 1)
+    assert pinned["override_cost"] >= 0
+    changes = ["diff", at[0], at[1], "--store", site.store, "--json", "--out", str(tmp_path / "changes")]
+    assert main(changes) == 0
+    assert line["order_line_id"] in (tmp_path / "changes" / "diff.csv").read_text()
+    assert main(["override", "lift", *said, "--at", at[2]]) == 0
+    assert main(["score", *given, "--as-of", at[3]]) == 0
+    assert queue_of(site)["ship_now_quantity"].tolist() == queue["ship_now_quantity"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (["pin", "--until", "2024-06-30", "--who", "A", "--why", "b"], "names one of --line, --order"),
+        (["pin", "--line", "x", "--until", "2024-06-30", "--why", "b"], "override pin needs --who"),
+        (["lift", "--line", "x", "--who", "A"], "override lift needs --why"),
+        (["pin", "--line", "x", "--who", "A", "--why", "b", "--until", "friday"], "--until friday is no day"),
+    ],
+)
+def test_a_word_that_is_not_whole_is_refused_with_what_it_lacks(given, says, tmp_path, capsys):
+    assert main(["override", *given, "--store", str(tmp_path)]) == 1
+    assert says in capsys.readouterr().err
+
+
+def test_answers_as_json_say_what_the_texts_say(command, tmp_path):
+    site_of(tmp_path, tiny_tables())
+    code, printed, said = command("run", "--json")
+    told = json.loads(printed)
+    assert (code, said) == (0, "")
+    assert told["out"] == command.site.out
+    assert told["files"]["queue.parquet"]["rows"] == len(queue_of(command.site))
+    code = main(["check", "--data", command.site.data, "--as-of", f"{TINY_T}Z", "--json", "--quiet"])
+    assert code == 0
+
+
+def test_every_command_teaches_by_examples_that_its_own_parser_reads(capsys):
+    for command in COMMANDS:
+        assert command.examples
+        for arguments, _ in command.examples:
+            assert vars(parser().parse_args(shlex.split(arguments)))["command"] == command.name
+        with pytest.raises(SystemExit):
+            main([command.name, "--help"])
+        assert command.examples[0][0] in capsys.readouterr().out
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(command, tmp_path):
+    site_of(tmp_path, tiny_tables())
+    read_one = f"{sys.executable} -m pipelines.command check --data {command.site.data} --as-of {TINY_T:%FT%TZ} --quiet"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"{read_one} | true"],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_help_answers_at_once_without_any_heavy_module():

@@ -159,7 +159,7 @@ def test_text_that_looks_like_a_formula_sleeps_in_the_csv_and_stays_itself_in_th
 
 
 def test_the_workbook_shows_the_same_lines_with_ids_as_text(site, queue):
-    sheet = openpyxl.load_workbook(Path(site.out) / "queue.xlsx").active
+    sheet = openpyxl.load_workbook(Path(site.out) / "queue.xlsx")["queue"]
     header, *rows = list(sheet.iter_rows(values_only=True))
     shown = pd.DataFrame(rows, columns=header)
     assert set(header) == COLUMNS
