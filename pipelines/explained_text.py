@@ -158,7 +158,8 @@ def _lifted(each: Facts) -> str:
 def _pin(pin: Facts, currency: str) -> Iterator[str]:
     verb = "costs" if pin["cost"] >= 0 else "saves"
     money = f"{_money(abs(pin['cost']))} {currency}"
-    yield f"  a pin gives it {counted(pin['units'], 'unit')} and {verb} {money} in all, now and at later receipts:"
+    ends = ":" if pin["displaced"] else ""
+    yield f"  a pin gives it {counted(pin['units'], 'unit')} and {verb} {money} in all, now and at later receipts{ends}"
     for each in pin["displaced"][: 2 * SHOWN]:
         verb = "loses" if each["units"] > 0 else "gains"
         price = f"{_money(each['loss_per_unit'])} {currency} per unit"
