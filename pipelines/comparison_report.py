@@ -34,9 +34,7 @@ def comparison_text(facts: Mapping[str, Any]) -> str:
     """The same in words: the money by cause, then the lines that differ, the most money first."""
     currency = facts["second"]["currency"]
     parts = [*(f"{name}: {_said(facts[name])}" for name in ("first", "second")), *facts["notes"], ""]
-    parts += [
-        f"{'by cause':<12}{'saved':>14}{'waiting':>14}  lines (money in {currency}: by goods given out, by waiting)"
-    ]
+    parts += [f"{'by cause':<12}{f'{currency} lost':>14}  lines"]
     parts += [_cause(cause) for cause in facts["causes"]]
     for change in CHANGES:
         lines = [line for line in facts["lines"] if line["change"] == change]

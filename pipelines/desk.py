@@ -16,7 +16,7 @@ from decisions.working_days import WorkCalendar
 from erp.fingerprint import code_version, fingerprint
 from erp.kept_files import read_kept, write_kept
 from erp.known import Facts
-from erp.ledger import ModelVersion, PublishedRun
+from erp.ledger import LedgerError, ModelVersion, PublishedRun
 from erp.queue_files import read_manifest
 from erp.runs import Run
 from models.champions import load, predict, refused_in
@@ -98,7 +98,16 @@ def write_given(folder: Path, given_to: GivenTo) -> None:
 
 
 def read_given(folder: Path, policy: Policy) -> GivenTo:
-    """What `write_given` kept."""
+    """What `write_given` kept.
+
+    Raises
+    ------
+    LedgerError
+        If a version of the program that kept less wrote it.
+    """
+    files = [*(f"{name}.parquet" for name in ("lines", "pools")), *(f"loss-{f.name}.npy" for f in fields(LossOfChoice))]
+    if missing := [name for name in files if not (folder / name).is_file()]:
+        raise LedgerError(f"{missing[0]} is not kept of that run: another version of backorder made it; run it again")
     lines, pools = (read_kept(folder / f"{name}.parquet") for name in ("lines", "pools"))
     loss = LossOfChoice(*(read_kept(folder / f"loss-{item.name}.npy") for item in fields(LossOfChoice)))
     return GivenTo(lines, pools, policy, loss)
