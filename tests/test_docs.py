@@ -16,6 +16,7 @@ from decisions.policy import Policy
 from decisions.queue_columns import QUEUE_COLUMNS, Column
 from erp.contract import TABLES
 from erp.settings import Site
+from pipelines.command_table import COMMANDS, EXIT_CODES
 from pipelines.explained_keys import KEYS
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -338,7 +339,33 @@ def explain_page() -> str:
     )
 
 
+def command_page() -> str:
+    """The command line."""
+    parts = [
+        "# The command",
+        "",
+        "Answers go to standard output, progress with the time left and refusals to standard error. `--json` gives the",
+        "answer for programs, `--quiet` leaves out the progress; nothing is coloured. How long work took is kept in the",
+        "store (`stage-seconds.json`) and tells the time left of the next run.",
+        "",
+        "| exit code | meaning |",
+        "|---|---|",
+        *(f"| {code} | {meaning} |" for code, meaning in EXIT_CODES.items()),
+    ]
+    for command in COMMANDS:
+        parts += ["", f"## {command.name}", "", f"{command.what[0].upper()}{command.what[1:]}.", ""]
+        for arguments, what in command.examples:
+            parts += [f"- `backorder {arguments}`{f': {what}' if what else ''}"]
+        parts += ["", "| argument | meaning |", "|---|---|"]
+        for option in command.options:
+            choices = option.settings.get("choices")
+            said = f" ({', '.join(choices)})" if choices else ""
+            parts += [f"| `{option.flag}` | {option.settings['help']}{said} |"]
+    return "\n".join([*parts, ""])
+
+
 PAGES = {
+    "command.md": command_page,
     "settings.md": settings_page,
     "tables.md": tables_page,
     "queue.md": queue_page,

@@ -58,6 +58,38 @@ def test_explain_explains_a_line_of_that_queue(folder: Path) -> None:
     assert line in run_in(folder, block.replace("LINE", shlex.quote(line)))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["how-it-ranks.md", "planners-day.md"])
+def test_the_blocks_of_a_page_run_on_that_queue_and_say_what_the_page_shows(folder: Path, page: str) -> None:
+    text, said = (ROOT / "docs" / page).read_text(encoding="utf-8"), ""
+    for kind, block in re.findall(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        if kind == "text":
+            assert not missing_from(said, block), said
+            said = ""
+        else:
+            said += run_in(folder, block if kind == "sh" else f"python - <<'END'\n{block}END")
+
+
+def missing_from(said: str, shown: str) -> list[str]:
+    """Shown lines that do not stand in what was said, in their order; another processor may end in other digits."""
+    found = iter([plain(line) for line in said.splitlines()])
+    return [line for line in shown.splitlines() if line != "..." and not any(plain(line) in other for other in found)]
+
+
+def plain(line: str) -> str:
+    """A line without its numbers and the width of its columns."""
+    return " ".join(re.sub(r"[-+]?(?<![A-Z])\b\d[\d.,]*\b", "#", line).split())
+
+
+def test_the_worked_line_of_the_pages_is_exact() -> None:
+    text = (ROOT / "docs" / "how-it-ranks.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(python|text)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    shown = [(block, then) for (kind, block), (_, then) in zip(blocks, blocks[1:], strict=False) if kind == "python"]
+    assert len(shown) == 2
+    for block, then in shown:
+        assert run_in(ROOT, f"python - <<'END'\n{block}END") == then
+
+
 def test_every_block_is_run_by_a_test() -> None:
     run = [*blocks_with("make demo"), *blocks_with("--data extract"), *blocks_with("backorder explain")]
     run += [block for kind, block in BLOCKS if kind == "python"] + blocks_with("erp.online_retail")
