@@ -345,7 +345,7 @@ def command_page() -> str:
         "# The command",
         "",
         "Answers go to standard output, progress with the time left and refusals to standard error. `--json` gives the",
-        "answer for programs, `--quiet` leaves out the progress; nothing is coloured. How long work took is kept in the",
+        "answer for programs, `--quiet` leaves progress out; nothing is coloured. How long work took is kept in the",
         "store (`stage-seconds.json`) and tells the time left of the next run.",
         "",
         "| exit code | meaning |",
