@@ -11,7 +11,7 @@ from decisions.limits import Limits
 from decisions.passed_over import passed_over
 from decisions.policy import Policy
 from decisions.pool_programme import QUANTITY_TOLERANCE
-from decisions.ranking import POOL_IDS, is_held
+from decisions.ranking import POOL_IDS, is_held, loss_per_unit, sorted_pools
 from decisions.tied_goods import pools_tied, protect, release, serve_in_order, still_waiting
 from decisions.turns import Tally, serve_pools
 from decisions.wishes import TYPED, Wishes, lines_that_may_have, wishes_of
@@ -98,7 +98,7 @@ def give_out(lines: pd.DataFrame, available: pd.DataFrame, policy: Policy, limit
     >>> allocation.ship_now_quantity.tolist(), allocation.pools["stock_price"].tolist()
     ([1.0, 0.0], [8.61])
     """
-    pools = available.sort_values(POOL_IDS, kind="stable", ignore_index=True)
+    pools = sorted_pools(available)
     limits = Limits.none(len(lines), len(pools)) if limits is None else limits
     _check(lines, pools, limits)
     pool = places_in(pools, lines)
@@ -125,7 +125,7 @@ def _give(wishes: Wishes, lines: pd.DataFrame, goods: Floats, limits: Limits, po
     Goods are protected once pins and kept confirmations are served; what is not used of goods that need not stay is
     offered to all that still wait, in the same order.
     """
-    saves = (lines["loss_if_waits"] / lines["open_quantity"]).to_numpy(np.float64)
+    saves = loss_per_unit(lines)
     tally = Tally.of_full_shelves(goods, len(lines), len(limits.is_kept))
     if not limits.protected.any():
         return _serve_stages(wishes, tally, lines, saves, policy)

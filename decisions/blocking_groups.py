@@ -1,9 +1,12 @@
 """Ship groups that wait although goods lie ready for some of their lines, and what they lack."""
 
+from typing import Any
+
 import pandas as pd
 
 from decisions.pool_programme import QUANTITY_TOLERANCE
 from decisions.ranking import POOL_IDS, is_held
+from decisions.waiting_goods import idle_units
 
 _OF_LINE = ["ship_group", "group_waits_elsewhere", "credit_hold"]
 
@@ -35,8 +38,7 @@ def blocking_groups(queue: pd.DataFrame, lines: pd.DataFrame) -> pd.DataFrame:
 def _tied(queue: pd.DataFrame, lines: pd.DataFrame) -> pd.DataFrame:
     """Lines of groups that do not leave today, with the goods of their pool that nobody takes."""
     of_line = lines.set_index("order_line_id")[_OF_LINE].reindex(queue["order_line_id"]).set_axis(queue.index)
-    taken = queue.groupby(POOL_IDS)["ship_now_quantity"].transform("sum")
-    table = queue.join(of_line).assign(idle=(queue["available_now"] - taken).clip(lower=0.0))
+    table = queue.join(of_line).assign(idle=idle_units(queue))
     table = table[table["ship_group"].notna()]
     table = table.assign(is_held=is_held(table), waits=table["ship_now_quantity"] <= QUANTITY_TOLERANCE)
     return table[table.groupby("ship_group")["waits"].transform("any")]
@@ -84,11 +86,11 @@ def _row(name: str, group: pd.DataFrame, pools: pd.DataFrame) -> dict[str, objec
     }
 
 
-def _missing(pool: object) -> str:
-    comes = pool.comes_on  # type: ignore[attr-defined]
+def _missing(pool: Any) -> str:
+    comes = pool.comes_on
     when = f", expected on {comes:%Y-%m-%d}" if pd.notna(comes) else ", of which none is expected"
-    missing, product = pool.missing, pool.product_id  # type: ignore[attr-defined]
-    return f"{missing:,.10g} more of {product} in {pool.warehouse_id}{when}"  # type: ignore[attr-defined]
+    missing, product = pool.missing, pool.product_id
+    return f"{missing:,.10g} more of {product} in {pool.warehouse_id}{when}"
 
 
 def _stopped(group: pd.DataFrame) -> list[str]:

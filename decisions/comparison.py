@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from decisions.last_given import not_left
 from decisions.pool_programme import QUANTITY_TOLERANCE
 
 Floats = npt.NDArray[np.float64]
@@ -106,8 +107,8 @@ def _units(before: pd.DataFrame, after: pd.DataFrame) -> Floats:
 
     An open quantity that fell is taken as goods that left by that plan: a line that was shipped lost nothing.
     """
-    left = (before["open_quantity"] - after["open_quantity"]).clip(lower=0.0).fillna(0.0)
-    planned = (before["ship_now_quantity"].fillna(0.0) - left).clip(lower=0.0)
+    wanted = after["open_quantity"].where(after["rank"].notna(), before["open_quantity"])
+    planned = not_left(before, wanted).fillna(0.0)
     return (after["ship_now_quantity"].fillna(0.0) - planned).to_numpy(np.float64)
 
 

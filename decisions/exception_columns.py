@@ -39,6 +39,8 @@ LINE_KINDS = {
     "lost_goods": "a line that has fewer units than the last queue gave it: the lost units' share of loss_if_waits",
     "group_blocks": "a ship group that waits although goods lie ready for it, or for one product, or for a held line:"
     " loss_if_waits of its lines",
+    "whole_line": "a line that ships only in whole and waits although idle goods would serve a part of it: that part's"
+    " share of loss_if_waits",
     "large_loss": "a line whose waiting costs `large_loss` or more: the waiting units' share of loss_if_waits",
     "date_moved": "a line whose date has moved since the last queue: as large_loss",
 }

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ from decisions.moved_dates import moved_dates
 from decisions.policy import Policy
 from decisions.queue_columns import typed
 from decisions.queue_doubts import newly_assumed, plan_kept, rows_set_aside
+from decisions.whole_lines import whole_lines
 from decisions.words_to_look_at import words_to_look_at
 
 _IDS = ("order_line_id", "order_id", "customer_id", "product_id", "warehouse_id", "ship_group")
@@ -28,7 +29,7 @@ class Morning:
     Parameters
     ----------
     queue : in its published columns
-    lines : order_line_id, ship_group, group_waits_elsewhere, credit_hold of the queue's lines
+    lines : order_line_id, ship_group, group_waits_elsewhere, credit_hold, may_split, quantity_step of the queue's lines
     since : the last published queue and what left since; None without one
     rejected, not_ranked : what the laws set aside
     overrides : the planner's words, as `override_list` tells of them
@@ -59,6 +60,7 @@ def exceptions(morning: Morning, run: RunFacts, policy: Policy) -> pd.DataFrame:
         plan_kept(morning.stability, run.currency).assign(kind="plan_kept"),
         _lost(queue, morning.since, run.currency).assign(kind="lost_goods"),
         blocking_groups(queue, morning.lines).assign(kind="group_blocks"),
+        whole_lines(queue, morning.lines, run.currency).assign(kind="whole_line"),
         _large_losses(queue, waiting, run.currency, policy).assign(kind="large_loss"),
         moved_dates(queue, last, waiting, policy),
     ]
@@ -99,13 +101,13 @@ def _large_losses(queue: pd.DataFrame, waiting: pd.Series, currency: str, policy
     )
 
 
-def _to_do(line: object) -> str:
+def _to_do(line: Any) -> str:
     """What helps a line on which much money waits."""
-    if line.action == "hold":  # type: ignore[attr-defined]
+    if line.action == "hold":
         return "see that the hold is meant"
-    if line.advice in ("transfer", "substitute"):  # type: ignore[attr-defined]
-        return f"follow its advice: {line.advice}"  # type: ignore[attr-defined]
-    if pd.notna(line.next_inbound_po_line_id):  # type: ignore[attr-defined]
+    if line.advice in ("transfer", "substitute"):
+        return f"follow its advice: {line.advice}"
+    if pd.notna(line.next_inbound_po_line_id):
         return f"hasten {line.next_inbound_po_line_id}"
     return "order goods: none are on order"
 
@@ -122,9 +124,8 @@ def _with_ids(rows: pd.DataFrame, queue: pd.DataFrame, lines: pd.DataFrame) -> p
 
 
 def _published(rows: pd.DataFrame, run: RunFacts) -> pd.DataFrame:
-    as_of = run.as_of.astimezone(UTC).replace(tzinfo=None) if run.as_of.tzinfo else run.as_of
     rows = rows.iloc[_worst_first(rows)].assign(
-        priority=np.arange(1, len(rows) + 1), currency=run.currency, run_id=run.run_id, as_of=pd.Timestamp(as_of)
+        priority=np.arange(1, len(rows) + 1), currency=run.currency, run_id=run.run_id, as_of=run.utc_time
     )
     columns = {column.name: typed(rows[column.name], column.dtype) for column in EXCEPTION_COLUMNS}
     return pd.DataFrame(columns).reset_index(drop=True)

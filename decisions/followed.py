@@ -1,19 +1,23 @@
 """A published morning beside its evening: what was shipped as advised, what against the advice, and at what price."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from decisions.day_units import Day, Units, goods_of_pools, moved
 from decisions.followed_columns import (
     AGAINST,
     AS_ADVISED,
     DEVIATIONS,
     FOLLOWED_COLUMNS,
+    IN_TURN,
     LESS,
     MORE,
+    NO_GOODS,
+    OUT_OF_TURN,
+    PASSED_OVER,
     VERDICTS,
     WAITED,
     WITHDRAWN,
@@ -28,62 +32,41 @@ Floats = npt.NDArray[np.float64]
 _WORD = ("action", "who", "why")
 
 
-@dataclass(frozen=True)
-class Units:
-    """Units of each line of a queue by what became of the advice; arrays of (n_lines,).
-
-    Of what was advised, `done` left, `withdrawn` is wanted no more, and the rest, `not_done`, is wanted still; `beyond`
-    left although it should not have.
-    """
-
-    advised: Floats
-    done: Floats
-    withdrawn: Floats
-    not_done: Floats
-    beyond: Floats
-
-    @classmethod
-    def of(cls, queue: pd.DataFrame, left: pd.DataFrame) -> "Units":
-        """Compare the queue with what left since."""
-        open_units, advised = (queue[name].to_numpy(np.float64) for name in ("open_quantity", "ship_now_quantity"))
-        shipped, withdrawn = _left(queue, left)
-        done = np.minimum(advised, shipped)
-        # What is cancelled is taken from what should wait first: only what then is open no more cannot be shipped.
-        wanted = np.maximum(open_units - withdrawn, 0.0)
-        gone = np.clip(advised - np.maximum(wanted, done), 0.0, None)
-        return cls(advised, done, gone, advised - done - gone, np.maximum(shipped - advised, 0.0))
-
-
-def followed(queue: pd.DataFrame, left: pd.DataFrame, words: pd.DataFrame, evening: datetime) -> pd.DataFrame:
+def followed(queue: pd.DataFrame, day: Day, words: pd.DataFrame, evening: datetime) -> pd.DataFrame:
     """Say of every line of a morning's queue whether the advice was followed, and what that saved or cost.
 
-    The money of a line is loss_if_waits x the share of its open quantity, of what was shipped less of what was advised:
-    below 0 for a line that went without, above 0 for one that got goods against the advice. What could not be followed,
-    because it was cancelled, costs nothing here.
+    The money of a line is loss_if_waits x the share of its open quantity that deviates: above 0 for goods that it got
+    against the advice or out of turn, below 0 for what it went without for that. Goods that came during the day and
+    went by the pool's rank are no deviation, nor is what could not be followed: it was cancelled, or the goods were
+    not there.
 
     Parameters
     ----------
     queue : of the morning, in its published columns
-    left : order_line_id, shipped_quantity, withdrawn_quantity since the morning
     words : the planner's words known in the evening: order_line_id, order_id, customer_id, product_id (one of them),
-        action, who, why, made_at; those made after the morning are the reasons given, the narrowest, then latest first
-    evening : UTC, as of which `left` and `words` were known
+        action, who, why, made_at, lifted_at (null: it was not); those made after the morning are the reasons given,
+        the narrowest, then latest first; one that was lifted counts if it held when the last of the line's goods left
+    evening : UTC, as of which all this was known
 
     Returns
     -------
     The columns of FOLLOWED_COLUMNS; deviations first, by falling size of their money, then the others by rank.
     """
     queue = queue.reset_index(drop=True)
-    units = Units.of(queue, left)
-    shipped, withdrawn = _left(queue, left)
+    units = Units.of(queue, day)
+    shipped, withdrawn = moved(queue, day.left)
     table = queue.assign(
         advised_quantity=units.advised,
         shipped_quantity=shipped,
         withdrawn_quantity=withdrawn,
-        verdict=_verdict(units, withdrawn),
-        money=_money(queue, units.beyond - units.not_done),
+        in_turn_quantity=units.in_turn,
+        out_of_turn_quantity=units.out_of_turn,
+        against_quantity=units.against,
+        passed_over_quantity=units.passed_over,
+        verdict=_verdict(units),
+        money=_money(queue, units.against + units.out_of_turn - units.not_done - units.passed_over),
         shipped_by_at=pd.Timestamp(evening.astimezone(UTC).replace(tzinfo=None) if evening.tzinfo else evening),
-        **_reasons_given(queue, words),
+        **_reasons_given(queue, words, day.left),
     )
     published = pd.DataFrame({column.name: typed(table[column.name], column.dtype) for column in FOLLOWED_COLUMNS})
     deviates = published["verdict"].isin(DEVIATIONS)
@@ -94,56 +77,56 @@ def followed(queue: pd.DataFrame, left: pd.DataFrame, words: pd.DataFrame, eveni
     return published.iloc[order].reset_index(drop=True)
 
 
-def followed_facts(queue: pd.DataFrame, left: pd.DataFrame, table: pd.DataFrame) -> dict[str, object]:
-    """Lines, units and money in total: advised = done + not done + withdrawn; beyond it; to lines not in the queue.
+def followed_facts(queue: pd.DataFrame, day: Day, table: pd.DataFrame) -> dict[str, object]:
+    """Lines, units and money in total, and where the goods of the queue's pools came from and went.
+
+    Advised = done + not done + no goods + withdrawn; left for lines of the queue = done + in turn + out of turn +
+    against the advice; goods of the morning + came = left for them + left for others + on the shelf.
 
     Parameters
     ----------
-    left : as `followed` read it, with product_id and warehouse_id
-    table : what `followed` made
+    table : what `followed` made of the same
     """
-    units = Units.of(queue, left)
+    queue = queue.sort_values("rank", ignore_index=True)
+    units = Units.of(queue, day)
     parts = {
         "advised": units.advised,
         "advised_and_done": units.done,
         "advised_not_done": units.not_done,
+        "advised_without_goods": units.no_goods,
         "advised_withdrawn": units.withdrawn,
-        "done_against_advice": units.beyond,
+        "later_goods_in_turn": units.in_turn,
+        "later_goods_out_of_turn": units.out_of_turn,
+        "passed_over": units.passed_over,
+        "done_against_advice": units.against,
     }
     deviates = table["verdict"].isin(DEVIATIONS)
     return {
         **{name: _total(queue, part) for name, part in parts.items()},
+        "goods": _goods(queue, day),
         "verdicts": {verdict: int((table["verdict"] == verdict).sum()) for verdict in VERDICTS},
         "deviations": int(deviates.sum()),
         "deviations_with_reason": int((deviates & table["why"].notna()).sum()),
         "money": float(np.sort(table["money"].to_numpy(np.float64)).sum()),
-        "shipped_to_other_lines": _to_others(queue, left),
+        "shipped_to_other_lines": _to_others(queue, day.left),
     }
 
 
-def _left(queue: pd.DataFrame, left: pd.DataFrame) -> tuple[Floats, Floats]:
-    """Units shipped and withdrawn of each line since, not below 0; shipped at most what was open."""
-    of_line = left.set_index("order_line_id")[["shipped_quantity", "withdrawn_quantity"]].reindex(
-        queue["order_line_id"]
-    )
-    shipped, withdrawn = (of_line[name].to_numpy(np.float64, na_value=0.0) for name in of_line)
-    open_units = queue["open_quantity"].to_numpy(np.float64)
-    return np.clip(shipped, 0.0, open_units), np.maximum(withdrawn, 0.0)
-
-
-def _verdict(units: Units, withdrawn: Floats) -> npt.NDArray[np.str_]:
+def _verdict(units: Units) -> npt.NDArray[np.str_]:
     is_advised = units.advised > QUANTITY_TOLERANCE
-    return np.select(
-        [
-            (units.beyond > QUANTITY_TOLERANCE) & ~is_advised,
-            units.beyond > QUANTITY_TOLERANCE,
-            units.not_done > QUANTITY_TOLERANCE,
-            units.withdrawn > QUANTITY_TOLERANCE,
-            is_advised,
-        ],
-        [AGAINST, MORE, LESS, WITHDRAWN, AS_ADVISED],
-        default=WAITED,
-    )
+    is_against = units.against > QUANTITY_TOLERANCE
+    found = [
+        (is_against & ~is_advised, AGAINST),
+        (is_against, MORE),
+        (units.out_of_turn > QUANTITY_TOLERANCE, OUT_OF_TURN),
+        (units.not_done > QUANTITY_TOLERANCE, LESS),
+        (units.passed_over > QUANTITY_TOLERANCE, PASSED_OVER),
+        (units.in_turn > QUANTITY_TOLERANCE, IN_TURN),
+        (units.no_goods > QUANTITY_TOLERANCE, NO_GOODS),
+        (units.withdrawn > QUANTITY_TOLERANCE, WITHDRAWN),
+        (is_advised, AS_ADVISED),
+    ]
+    return np.select([holds for holds, _ in found], [verdict for _, verdict in found], default=WAITED)
 
 
 def _money(queue: pd.DataFrame, units: Floats) -> Floats:
@@ -164,17 +147,34 @@ def _to_others(queue: pd.DataFrame, left: pd.DataFrame) -> dict[str, float]:
     return {"lines": len(others), "units": float(np.sort(others["shipped_quantity"].to_numpy(np.float64)).sum())}
 
 
-def _reasons_given(queue: pd.DataFrame, words: pd.DataFrame) -> dict[str, npt.NDArray[np.object_]]:
+def _goods(queue: pd.DataFrame, day: Day) -> dict[str, float]:
+    """Units of all pools of the queue: there in the morning, come since, left for lines of the queue, left over."""
+    goods = goods_of_pools(queue, day)
+    for_queue = float(moved(queue, day.left)[0].sum())
+    total = {name: float(goods[name].sum()) for name in goods}
+    return {
+        "morning": total["morning"],
+        "came": total["came"],
+        "left_for_the_queue": for_queue,
+        "left_for_others": total["left"] - for_queue,
+        "on_the_shelf": total["shelf"],
+    }
+
+
+def _reasons_given(queue: pd.DataFrame, words: pd.DataFrame, left: pd.DataFrame) -> dict[str, npt.NDArray[np.object_]]:
     """Action, who and why of the word after the morning that names each line most closely; null without one."""
     lines = queue.assign(row=np.arange(len(queue)))[["row", "as_of", *SCOPES]]
-    named = [
+    left_at = left.set_index("order_line_id")["last_left_at"].reindex(lines["order_line_id"])
+    lines = lines.assign(left_at=left_at.to_numpy())
+    told = [*_WORD, "made_at", "lifted_at"]
+    named = pd.concat(
         lines.dropna(subset=[scope])
-        .merge(words.loc[words[scope].notna(), [scope, *_WORD, "made_at"]], on=scope)
-        .query("made_at > as_of")
-        .assign(scope=place)[["row", "scope", *_WORD, "made_at"]]
+        .merge(words.loc[words[scope].notna(), [scope, *told]], on=scope)
+        .assign(scope=place)[["row", "scope", "as_of", "left_at", *told]]
         for place, scope in enumerate(SCOPES)
-    ]
+    )
+    named = named[(named["made_at"] > named["as_of"]) & ~(named["lifted_at"] <= named["left_at"])]
     order = ["row", "scope", "made_at", *_WORD]
-    said = pd.concat(named).sort_values(order, ascending=[True, True, False, True, True, True], kind="stable")
+    said = named.sort_values(order, ascending=[True, True, False, True, True, True], kind="stable")
     of_line = said.drop_duplicates("row").set_index("row").reindex(range(len(queue)))
     return {name: of_line[name].to_numpy(dtype=object) for name in _WORD}

@@ -1,7 +1,7 @@
 """The queue: one row per open back-ordered line, ranked, with what to do about it and why."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,11 @@ class RunFacts:
     currency: str
     model_changed: bool = False  # since the last published queue
     calendar: WorkCalendar = WorkCalendar()
+
+    @property
+    def utc_time(self) -> pd.Timestamp:
+        """The run's as_of in UTC, without zone."""
+        return pd.Timestamp(self.as_of.astimezone(UTC).replace(tzinfo=None) if self.as_of.tzinfo else self.as_of)
 
 
 def wait_days(arrival: Floats) -> Floats:
@@ -84,7 +89,7 @@ def fulfilment_queue(
         **history(table, previous, run.model_changed),
         currency=run.currency,
         run_id=run.run_id,
-        as_of=pd.Timestamp(run.as_of),
+        as_of=run.utc_time,
     )
     return in_published_form(table)
 

@@ -1,7 +1,6 @@
 """The inbound list: one row per inbound line that owes goods, with its dates and the money waiting on it."""
 
 from collections.abc import Mapping
-from datetime import UTC
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +53,7 @@ def inbound_list(
         **_supplier(inbound, disrupted),
         currency=run.currency,
         run_id=run.run_id,
-        as_of=pd.Timestamp(run.as_of.astimezone(UTC).replace(tzinfo=None) if run.as_of.tzinfo else run.as_of),
+        as_of=run.utc_time,
     )
     published = table[[column.name for column in INBOUND_COLUMNS]].astype({c.name: c.dtype for c in INBOUND_COLUMNS})
     return published.iloc[_overdue_first(published)].reset_index(drop=True)

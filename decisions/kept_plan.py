@@ -12,9 +12,9 @@ from decisions.move_budget import Frontier
 from decisions.policy import Policy
 from decisions.pool_programme import QUANTITY_TOLERANCE
 from decisions.pools_at_once import cut_anywhere
-from decisions.ranking import POOL_IDS
+from decisions.ranking import loss_per_unit
 from decisions.rules import keeping, units_that_can_leave
-from decisions.tied_goods import components
+from decisions.tied_pools import parts_of_book
 from decisions.wishes import lines_that_may_have
 from models.arrival import places_in
 
@@ -40,9 +40,7 @@ class Book:
     def of(cls, lines: pd.DataFrame, pools: pd.DataFrame, policy: Policy, limits: Limits) -> "Book":
         """Open the book of lines and pools in this order."""
         pool = places_in(pools, lines).astype(np.int64)
-        group = pd.factorize(lines["ship_group"], sort=True)[0].astype(np.int64)
-        tied = group >= 0
-        return cls(lines, pools, policy, limits, pool, components(pool[tied], group[tied], len(pools)))
+        return cls(lines, pools, policy, limits, pool, parts_of_book(lines, pool, len(pools)))
 
     @property
     def part_of_line(self) -> Codes:
@@ -52,7 +50,7 @@ class Book:
     @property
     def worth(self) -> Floats:
         """Money that each line loses per unit by waiting."""
-        return (self.lines["loss_if_waits"] / self.lines["open_quantity"]).to_numpy(np.float64)
+        return loss_per_unit(self.lines)
 
     def give_out(self, kept: Floats) -> Allocation:
         """Give the goods out with these units kept; (n_lines,)."""
@@ -76,7 +74,7 @@ class Book:
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class KeptPlan:
     """What the last queue's plan gives today, and what today's optimum gives; arrays of (n_lines,)."""
 
     book: Book
@@ -87,7 +85,7 @@ class Plan:
     free_gap: Floats  # (n_pools,), money that could be saved beyond that at most, the site's rules apart
 
     @classmethod
-    def of(cls, book: Book, last: Floats) -> "Plan":
+    def of(cls, book: Book, last: Floats) -> "KeptPlan":
         """Give out with all kept that can be, and with nothing kept.
 
         What cannot be kept in full is kept as far as it is: a line must not take more of the goods that others give up.
@@ -149,7 +147,7 @@ class MostToGain:
     in_all: Floats  # (n_pools,), money however many move
 
     @classmethod
-    def of(cls, plan: Plan) -> "MostToGain":
+    def of(cls, plan: KeptPlan) -> "MostToGain":
         """Bound every pool."""
         book, best = plan.book, plan.best_use()
         goods = book.pools["available_now"].to_numpy(np.float64)
@@ -172,7 +170,7 @@ class MostToGain:
         return Frontier(places, np.minimum(gain, self.in_all[pool]), places)
 
 
-def _if_cut_anywhere(plan: Plan, goods: Floats) -> Floats:
+def _if_cut_anywhere(plan: KeptPlan, goods: Floats) -> Floats:
     """Money that each pool would save more than by the plan at best: today's optimum has a bound, but for rules."""
     book, worth, n_pools = plan.book, plan.book.worth, len(goods)
     wanted = np.where(worth > 0, book.lines["open_quantity"].to_numpy(np.float64), 0.0)
@@ -185,8 +183,3 @@ def _if_cut_anywhere(plan: Plan, goods: Floats) -> Floats:
     is_alone = (np.bincount(book.part, minlength=n_pools) == 1)[book.part]
     bound = np.bincount(book.pool, plan.money(plan.free), n_pools) + plan.free_gap
     return np.where(is_alone, np.minimum(most, bound), most)
-
-
-def sorted_pools(pools: pd.DataFrame) -> pd.DataFrame:
-    """Pools by their ids, as limits have them."""
-    return pools.sort_values(POOL_IDS, kind="stable", ignore_index=True)

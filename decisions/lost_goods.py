@@ -1,14 +1,15 @@
 """Lines that have fewer units than the last queue gave them, and who has those units now."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from decisions.last_given import last_given
 from decisions.pool_programme import QUANTITY_TOLERANCE
-from decisions.ranking import POOL_IDS, pool_codes
+from decisions.ranking import POOL_IDS, loss_per_unit, pool_codes
 from decisions.waiting_goods import Side, take_in_turn
 
 Floats = npt.NDArray[np.float64]
@@ -41,18 +42,9 @@ class Taker(NamedTuple):
 
 
 def still_planned(queue: pd.DataFrame, since: SinceLast) -> Floats:
-    """Units of the last queue's gift that each line still waits for: not picked or shipped since; (n_lines,).
-
-    What was cancelled of a line leaves its gift alone as long as that fits into what is open. A line that is now of
-    another product or warehouse has lost nothing.
-    """
-    before = _of(since.queue, queue["order_line_id"], "open_quantity", "ship_now_quantity")
+    """Units of the last queue's gift that each line still waits for: not picked or shipped since; (n_lines,)."""
     withdrawn = _of(since.left, queue["order_line_id"], "withdrawn_quantity")[0]
-    now = queue["open_quantity"].to_numpy(np.float64)
-    gone = np.maximum(before[0] - now - withdrawn, 0.0)
-    planned = np.minimum(np.maximum(before[1] - gone, 0.0), now)
-    pools = pd.MultiIndex.from_frame(queue[["order_line_id", *POOL_IDS]])
-    return np.where(pools.isin(pd.MultiIndex.from_frame(since.queue[["order_line_id", *POOL_IDS]])), planned, 0.0)
+    return last_given(queue, since.queue, withdrawn).fillna(0.0).to_numpy(np.float64)
 
 
 def lost_goods(queue: pd.DataFrame, since: SinceLast, currency: str) -> pd.DataFrame:
@@ -66,7 +58,7 @@ def lost_goods(queue: pd.DataFrame, since: SinceLast, currency: str) -> pd.DataF
     takers = pd.concat([_left_beyond(queue, since), _gained(queue, given - planned)], ignore_index=True)
     where = _found_at(queue, lost, takers, currency)
     rows = np.flatnonzero(lost > 0)
-    lines, per_unit = queue.iloc[rows][_SAID_OF], _per_unit(queue)[rows]
+    lines, per_unit = queue.iloc[rows][_SAID_OF], loss_per_unit(queue)[rows]
     said = [
         _said(lost[row], planned[row], where.get(int(row), []), line)
         for row, line in zip(rows, lines.itertuples(), strict=True)
@@ -86,11 +78,6 @@ def _of(table: pd.DataFrame, ids: pd.Series, *names: str) -> list[Floats]:
     return [found[name].to_numpy(np.float64, na_value=0.0) for name in names]
 
 
-def _per_unit(queue: pd.DataFrame) -> Floats:
-    loss, quantity = (queue[name].to_numpy(np.float64) for name in ("loss_if_waits", "open_quantity"))
-    return np.asarray(loss / quantity)
-
-
 def _left_beyond(queue: pd.DataFrame, since: SinceLast) -> pd.DataFrame:
     """Lines that were shipped more than the last queue gave them.
 
@@ -108,7 +95,7 @@ def _left_beyond(queue: pd.DataFrame, since: SinceLast) -> pd.DataFrame:
 def _gained(queue: pd.DataFrame, more: Floats) -> pd.DataFrame:
     """Lines that have more now than the last queue gave them, in the order of rank."""
     how = np.where((queue["override"] == "pin").fillna(False), "pinned", "given")
-    lines = queue.assign(units=more, how=how, per_unit=_per_unit(queue))[more > QUANTITY_TOLERANCE]
+    lines = queue.assign(units=more, how=how, per_unit=loss_per_unit(queue))[more > QUANTITY_TOLERANCE]
     return lines.sort_values("rank", kind="stable")
 
 
@@ -122,7 +109,7 @@ def _found_at(
         Side(in_turn, pool[: len(queue)], lost),
         Side(np.arange(len(takers)), pool[len(queue) :], takers["units"].to_numpy(np.float64)),
     )
-    own = _per_unit(queue)
+    own = loss_per_unit(queue)
     known = takers.reindex(columns=list(Taker._fields)).iloc[pairs.inbound]
     found: dict[int, list[tuple[float, str]]] = {}
     rows = zip(pairs.line.tolist(), map(Taker._make, known.itertuples(index=False)), pairs.units.tolist(), strict=True)
@@ -146,7 +133,7 @@ def _taken(taker: Taker, units: float, own: float, currency: str) -> str:
     return f"{goes} ({taker.per_unit:,.2f} {currency} a unit lost by waiting, here {own:,.2f})"
 
 
-def _said(lost: float, planned: float, found: list[tuple[float, str]], line: object) -> str:
+def _said(lost: float, planned: float, found: list[tuple[float, str]], line: Any) -> str:
     where = [words for _, words in found[:NAMED_AT_MOST]]
     if others := found[NAMED_AT_MOST:]:
         where.append(f"{sum(units for units, _ in others):,.10g} to {len(others)} more")
@@ -157,16 +144,16 @@ def _said(lost: float, planned: float, found: list[tuple[float, str]], line: obj
     return f"Lost {units} that the last queue gave it: {', '.join(where)}; now {reason_within(line)}"
 
 
-def reason_within(line: object) -> str:
+def reason_within(line: Any) -> str:
     """Give the line's reason as the end of a longer sentence: 'it waits about 3 days: ...'."""
-    why = str(line.reason)  # type: ignore[attr-defined]
-    subject = "" if line.action == "hold" else "it "  # type: ignore[attr-defined]
+    why = str(line.reason)
+    subject = "" if line.action == "hold" else "it "
     return f"{subject}{why[:1].lower()}{why[1:]}"
 
 
-def _do(line: object) -> str:
-    if line.action == "hold":  # type: ignore[attr-defined]
+def _do(line: Any) -> str:
+    if line.action == "hold":
         return "see that the hold is meant"
-    if line.available_now > 0:  # type: ignore[attr-defined]
+    if line.available_now > 0:
         return "tell the customer if the goods were announced, or pin the line"
     return "tell the customer if the goods were announced"

@@ -15,6 +15,7 @@ from decisions.cost_by_chance import cost_by_chance
 from decisions.fulfilment_queue import RunFacts, fulfilment_queue, wait_days
 from decisions.inbound_list import inbound_list
 from decisions.joined_words import joined_words
+from decisions.last_given import last_given
 from decisions.later_goods import later_goods
 from decisions.limits import Limits
 from decisions.loss_of_choice import LossOfChoice
@@ -27,7 +28,7 @@ from decisions.promises import when_lines_ship
 from decisions.ranking import is_held, rank_lines
 from decisions.rule_words import rule_words
 from decisions.rules import keeping, limits_of
-from decisions.stability import Steady, hold_steady, last_given
+from decisions.stability import Steady, hold_steady
 from decisions.stability_words import stability_words
 from decisions.waiting_programme import Judgement, PricedWaits, judged, priced_waits
 from models.arrival import places_in
@@ -126,17 +127,15 @@ def decide(
     queue = fulfilment_queue(lines, waits.costs, allocation, receipts, previous, run, policy)
     told, today = features["inbound_dates"], day_of(features)
     inbound = inbound_list(predictions.inbound, told, disrupted(told, today), queue, run, policy, today)
-    judgement = judged(waits, lines)
-    given_to = GivenTo(lines, pools, policy, waits.loss)
     said = override_list(lines, words, word_costs, pools, run, today)
     return Decision(
         queue=queue,
         pools=allocation.pools,
         certificate=allocation.certificate,
-        judgement=judgement,
+        judgement=judged(waits, lines),
         elsewhere=elsewhere.facts,
         inbound=inbound,
-        given_to=given_to,
+        given_to=GivenTo(lines, pools, policy, waits.loss),
         steady=steady,
         overrides=said,
         override_facts=override_facts(said, word_costs),

@@ -1,5 +1,7 @@
 """Lines whose date has moved since the last queue, and lines that must be told a date all the same."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -64,13 +66,13 @@ def _is_off(queue: pd.DataFrame, before: pd.DataFrame, name: str, policy: Policy
     return ((days > policy.promise_move_days) | only_once).to_numpy(np.bool_)
 
 
-def _said(now: object, then: object) -> str:
+def _said(now: Any, then: Any) -> str:
     """How the dates of a line moved, and why where the date told cannot stand."""
-    ships = f"Expected to ship {_from_to(then.expected_on, now.expected_on)}"  # type: ignore[attr-defined]
-    why = now.promise_changed_because  # type: ignore[attr-defined]
+    ships = f"Expected to ship {_from_to(then.expected_on, now.expected_on)}"
+    why = now.promise_changed_because
     if pd.isna(why):
-        return f"{ships}; the date told still holds." if pd.notna(now.promise_on) else f"{ships}."  # type: ignore[attr-defined]
-    told = now.promise_on  # type: ignore[attr-defined]
+        return f"{ships}; the date told still holds." if pd.notna(now.promise_on) else f"{ships}."
+    told = now.promise_on
     date = "no date can be told" if pd.isna(told) else f"the date to tell is {told:%Y-%m-%d}"
     return f"{ships}; {date}: {why}."
 

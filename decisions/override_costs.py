@@ -11,10 +11,9 @@ from decisions.loss_of_choice import LossOfChoice
 from decisions.overrides import NO_WORD, Naming, naming, ruled_by
 from decisions.policy import Policy
 from decisions.pool_programme import QUANTITY_TOLERANCE
-from decisions.ranking import POOL_IDS, is_excluded
+from decisions.ranking import is_excluded, sorted_pools
 from decisions.rules import limits_of
-from decisions.ship_groups import ShipGroups
-from decisions.tied_goods import components
+from decisions.tied_pools import parts_of_book
 from models.arrival import places_in
 
 Floats = npt.NDArray[np.float64]
@@ -55,7 +54,7 @@ class _Morning:
     words: pd.DataFrame
     given: Floats
     part: Codes  # of the line's pool
-    matters: Flags  # lines of pools with any goods, and excluded ones: no word about another line changes anything
+    matters: Flags  # lines of pools with goods, and those that an exclusion names: no other word changes anything
     part_of_pool: Codes  # (n_pools,)
     loss: LossOfChoice
     lost: Floats  # (n_parts,), money lost in expectation as it is
@@ -106,7 +105,7 @@ def cost_of_words(
     if (ruling == NO_WORD).all():
         nothing = np.zeros(len(words))
         return WordCosts(nothing, nothing.copy(), named, ruling, 0.0, 0.0, 0)
-    morning = _morning(lines, pools, policy, words, given, loss)
+    morning = _morning(lines, pools, policy, words, given, loss, named)
     cost, moved = _each(morning, named, ruling)
     concerned = np.unique(morning.part[(ruling != NO_WORD) & morning.matters])
     _, more, lost_more = morning.without(np.full(len(lines), NO_WORD, dtype=np.int64), concerned)
@@ -115,15 +114,23 @@ def cost_of_words(
 
 
 def _morning(
-    lines: pd.DataFrame, pools: pd.DataFrame, policy: Policy, words: pd.DataFrame, given: pd.Series, loss: LossOfChoice
+    lines: pd.DataFrame,
+    pools: pd.DataFrame,
+    policy: Policy,
+    words: pd.DataFrame,
+    given: pd.Series,
+    loss: LossOfChoice,
+    named: Naming,
 ) -> _Morning:
-    ordered = pools.sort_values(POOL_IDS, kind="stable", ignore_index=True)
-    pool, group = places_in(ordered, lines), ShipGroups.of(lines).code
-    part = components(pool[group >= 0], group[group >= 0], len(ordered))
+    ordered = sorted_pools(pools)
+    pool = places_in(ordered, lines)
+    part = parts_of_book(lines, pool, len(ordered))
     has_goods = (ordered["available_now"].to_numpy(np.float64) > QUANTITY_TOLERANCE)[pool]
     units = given.to_numpy(np.float64)
     lost = _by_part(loss, units, lines, part[pool], len(ordered))
-    matters = has_goods | is_excluded(lines)
+    # An excluded line waits for later goods no more: words that put it out, or keep it in, matter without goods here.
+    says_out = (words["action"] == "exclude").to_numpy(np.bool_)[named.word]
+    matters = has_goods | np.isin(np.arange(len(lines)), named.line[says_out])
     return _Morning(lines, ordered, policy, words, units, part[pool], matters, part, loss, lost)
 
 

@@ -1,7 +1,6 @@
 """The list of the planner's words: what becomes of each, and what it costs."""
 
 from collections.abc import Mapping
-from datetime import UTC
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from decisions.override_columns import (
 )
 from decisions.override_costs import WordCosts
 from decisions.overrides import NO_WORD, SCOPES, strength
-from decisions.pinned_short import pins_short, records_of
+from decisions.pinned_short import pins_short
 from decisions.queue_columns import typed
 from decisions.reasons import NOUNS, word_costs
 
@@ -67,10 +66,10 @@ def override_list(
         why_short=_why_short(of_short, short["why"], n_words),
         currency=run.currency,
         run_id=run.run_id,
-        as_of=pd.Timestamp(run.as_of.astimezone(UTC).replace(tzinfo=None) if run.as_of.tzinfo else run.as_of),
+        as_of=run.utc_time,
     )
     table["status"] = _status(table)
-    table["said"] = [_said(word, table, run.currency) for word in records_of(table)]
+    table["said"] = [_said(word, table, run.currency) for word in table.to_dict("records")]
     place = pd.Series({status: place for place, status in enumerate(STATUSES)})
     table = table.assign(place=table["status"].map(place).astype("int64"))
     by = ["place", "until_on", *SCOPES, "made_at", "action", "quantity", "who", "why"]
@@ -108,7 +107,7 @@ def _why_short(word: Codes, why: pd.Series, n_words: int) -> list[str]:
     counts = pd.DataFrame({"word": word, "why": why.to_numpy()}).groupby(["word", "why"]).size().reset_index(name="n")
     counts = counts.sort_values(["word", "n", "why"], ascending=[True, False, True])
     said: list[list[str]] = [[] for _ in range(n_words)]
-    for count in records_of(counts):
+    for count in counts.to_dict("records"):
         said[count["word"]].append(count["why"] + (f" ({count['n']} lines)" if count["n"] > 1 else ""))
     return ["; ".join(reasons) for reasons in said]
 
@@ -129,11 +128,11 @@ def _status(table: pd.DataFrame) -> pd.Series:
     return pd.Series(np.select(list(cases.values()), list(cases), IN_FORCE), index=table.index, dtype="str")
 
 
-def _said(row: Mapping[str, Any], table: pd.DataFrame, currency: str) -> str:
+def _said(row: Mapping[Any, Any], table: pd.DataFrame, currency: str) -> str:
     return f"{_subject(row)} {_what_becomes(row, table)}{_costs(row, currency)}."
 
 
-def _subject(row: Mapping[str, Any]) -> str:
+def _subject(row: Mapping[Any, Any]) -> str:
     """Name the word: 'The pin of 5 units of each line of order 4711 by Ada (fair)'."""
     scope = next(scope for scope in SCOPES if isinstance(row[scope], str))
     named = f"{NAMES[scope]} {row[scope]}"
@@ -152,7 +151,7 @@ def units_of(quantity: float) -> str:
     return f"{quantity:.6g} unit{'' if quantity == 1 else 's'}"
 
 
-def _what_becomes(row: Mapping[str, Any], table: pd.DataFrame) -> str:
+def _what_becomes(row: Mapping[Any, Any], table: pd.DataFrame) -> str:
     status, until = row["status"], f"{row['until_on']:%Y-%m-%d}"
     named, ruled = row["n_lines"], row["n_lines_ruled"]
     if status == EXPIRED:
@@ -174,7 +173,7 @@ def _what_becomes(row: Mapping[str, Any], table: pd.DataFrame) -> str:
     return f"rules {_counted(ruled, 'line')} until {until}{beside}"
 
 
-def _costs(row: Mapping[str, Any], currency: str) -> str:
+def _costs(row: Mapping[Any, Any], currency: str) -> str:
     """Say what the word costs, if any line obeys it."""
     return f"; {word_costs(row['cost'], currency)}" if row["n_lines_ruled"] else ""
 

@@ -53,11 +53,11 @@ def pins_short(lines: pd.DataFrame, goods: pd.DataFrame) -> pd.DataFrame:
         is_whole=is_whole[rows],
         is_split=split_groups(lines, is_held(lines))[rows],
     )
-    why = pd.Series([_why(line) for line in records_of(concerned)], index=range(len(rows)), dtype="str")
+    why = pd.Series([_why(line) for line in concerned.to_dict("records")], index=range(len(rows)), dtype="str")
     return pd.DataFrame({"line": rows, "asked": asked[rows], "why": why})
 
 
-def _why(line: Mapping[str, Any]) -> str:
+def _why(line: Mapping[Any, Any]) -> str:
     """Say what keeps a pinned line from the units that the pin asks for: the first that applies."""
     asked, here, is_tied = line["asked"], line["here"], isinstance(line["ship_group"], str)
     cases = (
@@ -74,8 +74,3 @@ def _why(line: Mapping[str, Any]) -> str:
         (here < asked - QUANTITY_TOLERANCE, f"{here:g} of the {asked:g} units that it asks for are here"),
     )
     return next((said for applies, said in cases if applies), "other pins of its product go first")
-
-
-def records_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Each row as a dict of its columns."""
-    return [{str(name): cell for name, cell in row.items()} for row in frame.to_dict("records")]

@@ -11,7 +11,8 @@ from decisions.allocation import give_out
 from decisions.limits import Limits
 from decisions.policy import Policy
 from decisions.pool_programme import QUANTITY_TOLERANCE
-from decisions.ranking import POOL_IDS, is_held
+from decisions.ranking import is_held, sorted_pools
+from decisions.reasons import NOUNS
 from decisions.rules import keeping, limits_of, standing_of
 from decisions.segments import BY_MONEY
 from models.arrival import places_in
@@ -37,7 +38,7 @@ FAIR_COLUMNS = {
     "least_served_share": "float64",
 }
 PROTECTED_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
-WORDS = {"pin": "pins", "hold": "holds", "exclude": "exclusions"}
+WORDS = {action: f"{noun}s" for action, noun in NOUNS.items()}
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def fairness_table(lines: pd.DataFrame, pools: pd.DataFrame, policy: Policy, by:
     segment, names = pd.factorize(lines[by], sort=True, use_na_sentinel=False)
     if len(names) < 2:
         return _typed([], FAIR_COLUMNS)
-    ordered = pools.sort_values(POOL_IDS, kind="stable", ignore_index=True)
+    ordered = sorted_pools(pools)
     fair, counts = _fair_units(lines, ordered, segment)
     none, is_kept = keeping(Limits.none(len(lines), len(pools)), lines), np.zeros(len(names), dtype=np.bool_)
     given = {}

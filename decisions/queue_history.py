@@ -23,9 +23,7 @@ def history(queue: pd.DataFrame, previous: pd.DataFrame | None, model_changed: b
         return pd.DataFrame(empty, index=queue.index).astype({"changed_because": "str"})
     before = previous.set_index("order_line_id")[list(COMPARED)].reindex(queue["order_line_id"])
     before = before.set_axis(queue.index)
-    causes = joined_words(_causes(queue, before, model_changed), queue.index)
-    longer = (queue["waited_days"] > before["waited_days"]).map({True: "waited longer", False: "other lines changed"})
-    causes = causes.where(causes != "", longer)
+    causes = causes_in_words(_causes(queue, before, model_changed), queue, before)
     is_new = before["rank"].isna()
     causes = causes.mask(is_new, "new line").mask(before["rank"] == queue["rank"])
     return pd.DataFrame({"previous_rank": before["rank"].astype("Int64"), "changed_because": causes.astype("str")})
@@ -40,6 +38,13 @@ def _causes(queue: pd.DataFrame, before: pd.DataFrame, model_changed: bool) -> d
     }
     said = {name: applies.to_numpy(np.bool_) for name, applies in words.items()}
     return said | fact_changes(queue, before) | {"model changed": np.full(len(queue), model_changed)}
+
+
+def causes_in_words(causes: dict[str, Flags], queue: pd.DataFrame, before: pd.DataFrame) -> pd.Series:
+    """Name the causes that apply to each line; where none does, it waited longer or other lines changed."""
+    named = joined_words(causes, queue.index)
+    longer = (queue["waited_days"] > before["waited_days"]).map({True: "waited longer", False: "other lines changed"})
+    return named.where(named != "", longer)
 
 
 def fact_changes(queue: pd.DataFrame, before: pd.DataFrame) -> dict[str, Flags]:

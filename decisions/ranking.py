@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
@@ -22,6 +23,16 @@ def pool_codes(lines: pd.DataFrame) -> Codes:
     product = pd.factorize(lines["product_id"], sort=True)[0].astype(np.int64)
     warehouse = pd.factorize(lines["warehouse_id"], sort=True)[0].astype(np.int64)
     return np.unique(product * (warehouse.max(initial=0) + 1) + warehouse, return_inverse=True)[1].astype(np.int64)
+
+
+def sorted_pools(pools: pd.DataFrame) -> pd.DataFrame:
+    """Put pools in the order of their ids, in which limits and allocations have them."""
+    return pools.sort_values(POOL_IDS, kind="stable", ignore_index=True)
+
+
+def loss_per_unit(lines: pd.DataFrame) -> Floats:
+    """Money that each line loses per open unit by waiting [W / q], by which a pool's lines stand; (n_lines,)."""
+    return (lines["loss_if_waits"] / lines["open_quantity"]).to_numpy(np.float64)
 
 
 def is_held(lines: pd.DataFrame) -> Flags:
@@ -59,7 +70,7 @@ def rank_lines(lines: pd.DataFrame) -> pd.DataFrame:
     due, pool = due_order(lines), pool_codes(lines)
     turn = _turn(lines)
     loss = lines["loss_if_waits"].to_numpy(np.float64)
-    in_pool = np.lexsort((due, -loss / lines["open_quantity"].to_numpy(np.float64), turn, pool))
+    in_pool = np.lexsort((due, -loss_per_unit(lines), turn, pool))
     place = places_of(in_pool)
     pool_size = np.bincount(pool)[pool] if len(lines) else pool
     first_place = pd.Series(place).groupby(pool).transform("min").to_numpy()

@@ -6,7 +6,7 @@ from itertools import combinations, pairwise
 import numpy as np
 import numpy.typing as npt
 
-from decisions.kept_plan import NO_ONE, Plan
+from decisions.kept_plan import NO_ONE, KeptPlan
 from decisions.move_budget import Frontier
 
 Floats = npt.NDArray[np.float64]
@@ -29,7 +29,7 @@ class Keepers:
     per_move: Floats  # that today's optimum saves per move in its pool, or the best of its pools
 
     @classmethod
-    def of(cls, plan: Plan) -> "Keepers":
+    def of(cls, plan: KeptPlan) -> "Keepers":
         """Number them, and see what their goods are worth to others."""
         number, pool = plan.keepers(), plan.book.pool
         has = np.flatnonzero(number >= 0)
@@ -83,7 +83,7 @@ class Releases:
     tries_every: Flags  # (n_parts,), no set is left out
 
     @classmethod
-    def of(cls, plan: Plan) -> "Releases":
+    def of(cls, plan: KeptPlan) -> "Releases":
         """List the sets of keepers to try: every set of few, else some alone and the first ones by three orders."""
         keepers, parts = Keepers.of(plan), plan.parts_that_differ()
         of_part = _grouped(keepers.part)
@@ -97,7 +97,7 @@ class Releases:
         """Number of sets of each part; as a way, the number stands for today's optimum."""
         return np.array([len(sets) for sets in self.sets], dtype=np.int64)
 
-    def kept_after(self, plan: Plan, ways: Codes) -> Floats:
+    def kept_after(self, plan: KeptPlan, ways: Codes) -> Floats:
         """Units that are kept if each part goes this way; (n_lines,)."""
         pairs = list(zip(self.sets, ways.tolist(), strict=True))
         gone = [sets[way] for sets, way in pairs if 0 <= way < len(sets)]
@@ -129,7 +129,7 @@ class Tried:
     gain: Floats
 
     @classmethod
-    def of(cls, plan: Plan, releases: Releases) -> "Tried":
+    def of(cls, plan: KeptPlan, releases: Releases) -> "Tried":
         """Give goods out with each set released, the n-th set of all parts at once; parts do not touch each other."""
         places, n_sets = np.arange(len(releases.parts)), releases.n_sets
         rows = [_came_of(plan, releases, places, plan.planned, np.full(len(places), NO_ONE))]
@@ -159,7 +159,7 @@ class Tried:
         return [Frontier.of(self.moves[here], self.gain[here], self.way[here]) for here in rows]
 
 
-def _came_of(plan: Plan, releases: Releases, places: Codes, given: Floats, way: Codes) -> Tried:
+def _came_of(plan: KeptPlan, releases: Releases, places: Codes, given: Floats, way: Codes) -> Tried:
     """Moves and money of these parts."""
     of_line, n_parts = plan.book.part_of_line, int(plan.book.part.max(initial=0)) + 1
     moves = np.bincount(of_line, plan.moved(given), n_parts)[releases.parts[places]]

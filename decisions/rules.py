@@ -9,7 +9,7 @@ import pandas as pd
 from decisions.limits import NO_SEGMENT, Limits
 from decisions.policy import Policy
 from decisions.pool_programme import QUANTITY_TOLERANCE, in_steps
-from decisions.ranking import POOL_IDS, is_held
+from decisions.ranking import is_held, sorted_pools
 from decisions.segments import BY_MONEY, FLAGS, NUMBERS, STRATEGIES, Segment
 from decisions.ship_groups import ShipGroups, ships_whole
 
@@ -133,7 +133,7 @@ def fits(lines: pd.DataFrame, segment: Segment) -> Flags:
 
 def protected_units(segment: Segment, pools: pd.DataFrame) -> Floats:
     """Units of each pool, sorted by product_id and warehouse_id, that only the segment's lines may take; (n_pools,)."""
-    ordered = pools.sort_values(POOL_IDS, kind="stable")
+    ordered = sorted_pools(pools)
     units = segment.share * ordered["available_now"].to_numpy(np.float64) + segment.protected_units
     if segment.protected_days_of_demand:
         units = units + segment.protected_days_of_demand * ordered["units_per_day"].to_numpy(np.float64)

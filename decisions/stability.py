@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from decisions.kept_plan import Book, MostToGain, Plan, sorted_pools
+from decisions.kept_plan import Book, KeptPlan, MostToGain
 from decisions.move_budget import SAME_MONEY, Frontier, best_within, is_exact, linear_bound
 from decisions.policy import Policy
-from decisions.ranking import POOL_IDS
+from decisions.ranking import sorted_pools
 from decisions.releases import Releases, Tried
 from decisions.rules import limits_of
 
@@ -33,7 +33,7 @@ class Steady:
     facts : max_moves, move_worth, and, null if any number may move:
         moves_wanted, moves_from_plan : lines of both queues that get other than planned: in today's optimum, and now
         released_worth_more : lines of them beyond max_moves, as an exchange saves more than move_worth
-        forgone : money that today's optimum would save more
+        forgone : money that today's optimum would save more, by loss_if_waits, later goods not planned anew
         bound : money that another choice of lines to release, with as few moves, could save more at most; 0 where
             today's optimum needs no more moves than may be made: then it is given out
     """
@@ -42,27 +42,6 @@ class Steady:
     planned_quantity: pd.Series
     free_quantity: pd.Series
     facts: Mapping[str, float | None]
-
-
-def last_given(lines: pd.DataFrame, previous: pd.DataFrame | None) -> pd.Series:
-    """Units that the last queue gave each line and that have not left since; NaN where it did not stand in it.
-
-    An open quantity that fell since is taken as goods that have left. A line of another product or warehouse than then
-    has nothing left of its plan.
-
-    >>> then = pd.DataFrame({"order_line_id": ["a", "b"], "product_id": "p", "warehouse_id": "w",
-    ...     "open_quantity": [5.0, 2.0], "ship_now_quantity": [4.0, 0.0]})
-    >>> last_given(then.assign(open_quantity=[2.0, 2.0]), then).tolist()
-    [1.0, 0.0]
-    """
-    if previous is None:
-        return pd.Series(np.nan, index=lines.index, name="last_given_quantity")
-    columns = [*POOL_IDS, "open_quantity", "ship_now_quantity"]
-    before = previous.set_index("order_line_id")[columns].reindex(lines["order_line_id"]).set_axis(lines.index)
-    left = (before["open_quantity"] - lines["open_quantity"]).clip(lower=0.0)
-    units = (before["ship_now_quantity"] - left).clip(lower=0.0)
-    is_here = (before[POOL_IDS].astype("str") == lines[POOL_IDS].astype("str")).all(axis=1)
-    return units.where(is_here | units.isna(), 0.0).rename("last_given_quantity")
 
 
 def hold_steady(lines: pd.DataFrame, pools: pd.DataFrame, policy: Policy) -> Steady:
@@ -78,7 +57,7 @@ def hold_steady(lines: pd.DataFrame, pools: pd.DataFrame, policy: Policy) -> Ste
 
     Parameters
     ----------
-    lines : open lines as `give_out` takes them, with last_given_quantity (of `last_given`)
+    lines : open lines as `give_out` takes them, with last_given_quantity (of `last_given.last_given`)
     pools : as `give_out` takes them
     policy : max_moves (-1: any number, nothing is kept), move_worth, and the site's rules
 
@@ -102,7 +81,7 @@ def hold_steady(lines: pd.DataFrame, pools: pd.DataFrame, policy: Policy) -> Ste
         return _nothing_kept(lines, policy)
     order = np.argsort(lines["order_line_id"].to_numpy(dtype=object), kind="stable")
     rows, goods = lines.iloc[order].reset_index(drop=True), sorted_pools(pools)
-    plan = Plan.of(Book.of(rows, goods, policy, limits_of(rows, goods, policy)), last[order])
+    plan = KeptPlan.of(Book.of(rows, goods, policy, limits_of(rows, goods, policy)), last[order])
     if plan.moved(plan.free).sum() <= policy.max_moves:
         kept, bound = np.zeros(len(lines)), 0.0
     else:
@@ -125,7 +104,7 @@ def _stated(policy: Policy) -> dict[str, float | None]:
     return {"max_moves": policy.max_moves, "move_worth": policy.move_worth}
 
 
-def _facts(plan: Plan, kept: Floats, bound: float) -> dict[str, float | None]:
+def _facts(plan: KeptPlan, kept: Floats, bound: float) -> dict[str, float | None]:
     given, policy = plan.book.given(kept), plan.book.policy
     wanted, made = int(plan.moved(plan.free).sum()), int(plan.moved(given).sum())
     forgone = float(np.sort(plan.money(plan.free) - plan.money(given)).sum())
@@ -137,14 +116,14 @@ def _facts(plan: Plan, kept: Floats, bound: float) -> dict[str, float | None]:
 class _Search:
     """The ways that each part of the book was tried, and what has to be done of them whatever the count."""
 
-    plan: Plan
+    plan: KeptPlan
     releases: Releases
     tried: Tried
     frontiers: Sequence[Frontier]
     first: Codes  # place in each frontier: exchanges up to there save more than move_worth
 
     @classmethod
-    def of(cls, plan: Plan) -> "_Search":
+    def of(cls, plan: KeptPlan) -> "_Search":
         """Try the sets of lines to release."""
         releases = Releases.of(plan)
         tried = Tried.of(plan, releases)

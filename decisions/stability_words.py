@@ -7,7 +7,7 @@ import pandas as pd
 from decisions.limits import Limits
 from decisions.policy import Policy
 from decisions.pool_programme import QUANTITY_TOLERANCE
-from decisions.ranking import POOL_IDS
+from decisions.ranking import loss_per_unit, pool_codes
 from decisions.stability import Steady
 from decisions.wishes import lines_that_may_have
 
@@ -50,8 +50,7 @@ def stability_words(lines: pd.DataFrame, steady: Steady, limits: Limits, policy:
 
 def _kept_from(lines: pd.DataFrame, kept: Floats, keeps: Flags, wants: Flags, misses: Flags) -> list[tuple[int, str]]:
     """Rows of lines that goods are kept from, and who keeps them: in its pool those that lose least per unit first."""
-    worth = (lines["loss_if_waits"] / lines["open_quantity"]).to_numpy(np.float64)
-    pool = lines.groupby(POOL_IDS, sort=True).ngroup().to_numpy()
+    worth, pool = loss_per_unit(lines), pool_codes(lines)
     by_id = pd.factorize(lines["order_line_id"], sort=True)[0]
     keepers = np.flatnonzero(keeps)
     keepers = keepers[np.lexsort((by_id[keepers], worth[keepers]))]

@@ -4,12 +4,26 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from decisions.ranking import POOL_IDS
+from decisions.ranking import sorted_pools
 from decisions.ship_groups import ShipGroups
 from decisions.tied_goods import components
 from models.arrival import places_in
 
+Codes = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+
+
+def parts_of_book(lines: pd.DataFrame, pool: Codes, n_pools: int) -> Codes:
+    """Number of the part of the book that each pool belongs to: pools that ship groups tie together; (n_pools,).
+
+    Parameters
+    ----------
+    lines : open lines with order_line_id and ship_group
+    pool : (n_lines,), row of each line's pool
+    """
+    group = ShipGroups.of(lines).code
+    is_tied = group >= 0
+    return components(pool[is_tied], group[is_tied], n_pools)
 
 
 def tied_pools(lines: pd.DataFrame, pools: pd.DataFrame, concerned: Flags) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -29,9 +43,8 @@ def tied_pools(lines: pd.DataFrame, pools: pd.DataFrame, concerned: Flags) -> tu
     >>> [part["product_id"].tolist() for part in tied_pools(lines, pools, np.array([True, False, False]))]
     [['p', 'q'], ['p', 'q']]
     """
-    ordered = pools.sort_values(POOL_IDS, kind="stable", ignore_index=True)
-    pool, group = places_in(ordered, lines), ShipGroups.of(lines).code
-    grouped = group >= 0
-    part = components(pool[grouped], group[grouped], len(ordered))
+    ordered = sorted_pools(pools)
+    pool = places_in(ordered, lines)
+    part = parts_of_book(lines, pool, len(ordered))
     is_tied = np.isin(part, part[pool[concerned]])
     return lines[is_tied[pool]].reset_index(drop=True), ordered[is_tied].reset_index(drop=True)

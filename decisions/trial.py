@@ -11,7 +11,7 @@ import pandas as pd
 from decisions.allocation import Allocation, give_out
 from decisions.morning import GivenTo
 from decisions.policy import Policy
-from decisions.ranking import is_excluded
+from decisions.ranking import is_excluded, loss_per_unit
 from decisions.rules import limits_of
 from decisions.tied_pools import tied_pools
 
@@ -83,7 +83,7 @@ class Trial:
     @property
     def loss_per_unit(self) -> Floats:
         """W / q of every line."""
-        return (self.lines["loss_if_waits"] / self.lines["open_quantity"]).to_numpy(np.float64)
+        return loss_per_unit(self.lines)
 
     @property
     def ships_together(self) -> Flags:
@@ -106,10 +106,14 @@ class Trial:
         """Units of every line with whole columns changed."""
         return _units(given_again(replace(self.given_to, lines=self.lines.assign(**columns))))
 
-    def lost_more(self, given: Floats) -> float:
-        """Money lost in expectation, now and at later receipts, if the lines get these units instead; (n_lines,)."""
+    def lost_more_pinned(self, given: Floats) -> float:
+        """Money lost more in expectation, now and at later receipts, if the line is pinned and these units go out.
+
+        A line that was excluded then waits for later goods again.
+        """
         loss, is_out = self.given_to.loss, is_excluded(self.lines)
-        return float(loss.by_pool(given, is_out).sum() - loss.by_pool(self.given, is_out).sum())
+        pinned = is_out & (np.arange(len(is_out)) != self.row)
+        return float(loss.by_pool(given, pinned).sum() - loss.by_pool(self.given, is_out).sum())
 
     def units_under(self, lines: pd.DataFrame, policy: Policy) -> float:
         """What the line gets under another policy, or with other words on the lines."""

@@ -31,6 +31,12 @@ def waiting_units(queue: pd.DataFrame) -> Floats:
     return np.where(is_excluded(queue) | (left <= QUANTITY_TOLERANCE), 0.0, left)
 
 
+def idle_units(queue: pd.DataFrame) -> pd.Series:
+    """Units in each line's pool that no line takes today, indexed like the queue."""
+    taken = queue.groupby(POOL_IDS)["ship_now_quantity"].transform("sum")
+    return (queue["available_now"] - taken).clip(lower=0.0)
+
+
 def shares_of_inbound(queue: pd.DataFrame, inbound: pd.DataFrame, coming: Codes) -> Shares:
     """Give every inbound line's goods to the lines that wait for them.
 

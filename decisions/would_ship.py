@@ -127,7 +127,7 @@ def pinned(trial: Trial) -> Pinned | None:
     moved = np.flatnonzero((np.abs(fewer) > QUANTITY_TOLERANCE) & (np.arange(len(given)) != trial.row))
     moved = moved[np.lexsort((ids[moved].astype(str), -lost[moved]))]
     displaced = tuple(Displaced(str(ids[i]), float(fewer[i]), float(price[i]), float(lost[i])) for i in moved.tolist())
-    return Pinned(float(given[trial.row]), trial.lost_more(given), displaced)
+    return Pinned(float(given[trial.row]), trial.lost_more_pinned(given), displaced)
 
 
 def missing_units(trial: Trial) -> Iterator[MissingUnits]:

@@ -100,6 +100,14 @@ select order_line_id, order_id, customer_id, product_id, action, who, why, made_
 from history_overrides
 where known_at <= $as_of and (superseded_at is null or superseded_at > $as_of) and not is_deleted;
 
+-- One row per planner's word ever said, those taken back too: when that became known.
+create view known_words_said as
+select * exclude (known_at, is_deleted)
+from (select order_line_id, order_id, customer_id, product_id, action, who, why, made_at, until_on, known_at, is_deleted,
+             case when superseded_at <= $as_of then superseded_at end as lifted_at
+      from history_overrides where known_at <= $as_of)
+where not is_deleted;
+
 -- One row per product and warehouse that was ever counted: the goods there now.
 -- Latest snapshot + receipts - shipments since; if either side is only a day, its day must be later than the snapshot's.
 create view known_stock as

@@ -23,7 +23,7 @@ from erp.source import WORDS_LABEL
 # Tables whose rows are known to what names them also while they are set aside.
 _LINES = ("order_lines", "purchase_orders")
 # A word in the store was checked when it was said; what it names may leave the extract since, and the list says so.
-_IN_EXTRACT = f"file_name <> '{WORDS_LABEL}'"
+_IN_EXTRACT, _IN_STORE = f"file_name <> '{WORDS_LABEL}'", f"file_name = '{WORDS_LABEL}'"
 # Facts without a time of their own count as known from the start.
 ALWAYS = "timestamp '1900-01-01'"
 
@@ -89,14 +89,14 @@ def _parents_first() -> list[Table]:
 def _see(connection: duckdb.DuckDBPyConnection, table: Table, site: Site, as_of: datetime, columns: set[str]) -> int:
     """Create `seen_NAME`: the distinct rows known at T. Returns the number of rows before copies were collapsed."""
     times = [column for column in table.columns if table.kind(column) == "time" and column in columns]
-    zone, exact = site.timezone.replace("'", "''"), f"file_name = '{WORDS_LABEL}'"
+    zone = site.timezone.replace("'", "''")
     recorded_by_day, is_local = _day_only(connection, table, "recorded_at", as_of, "true", zone)
-    recorded = _time_sql("recorded_at", recorded_by_day, is_local, zone, exact)
+    recorded = _time_sql("recorded_at", recorded_by_day, is_local, zone)
     visible = f"(recorded_at is null or {recorded.known} <= {_moment(as_of)})"
     days, own_known, own_starts, is_day_only = [], ALWAYS, ALWAYS, False
     for column in times:
         day_only, is_local = _day_only(connection, table, column, as_of, visible, zone)
-        time = _time_sql(column, day_only, is_local, zone, exact)
+        time = _time_sql(column, day_only, is_local, zone)
         days.append(f"{time.day} as {_day_name(column)}")
         if column == table.own_time:
             own_known, own_starts, is_day_only = time.known, column, day_only
@@ -138,8 +138,8 @@ class _TimeSql:
     day: str  # its day in the site's timezone
 
 
-def _time_sql(column: str, day_only: bool, is_local: bool, zone: str, exact: str) -> _TimeSql:
-    """SQL of a time; rows that are `exact` hold moments even where all others of the column are days."""
+def _time_sql(column: str, day_only: bool, is_local: bool, zone: str) -> _TimeSql:
+    """SQL of a time; a word in the store has a moment even where all others of the column are days."""
     is_utc = zone == "UTC"
     local_day = (
         f"cast({column} as date)" if is_utc else f"cast(timezone('{zone}', {column} at time zone 'UTC') as date)"
@@ -150,7 +150,8 @@ def _time_sql(column: str, day_only: bool, is_local: bool, zone: str, exact: str
     # A day-only fact is known at the end of its day: 00:00 of the next one in the site's timezone.
     known = f"timezone('{zone}', cast({day} + 1 as timestamp)) at time zone 'UTC'"
     return _TimeSql(
-        f"case when {exact} then {column} else {known} end", f"case when {exact} then {local_day} else {day} end"
+        f"case when {_IN_STORE} then {column} else {known} end",
+        f"case when {_IN_STORE} then {local_day} else {day} end",
     )
 
 
@@ -163,7 +164,7 @@ def _day_only(
                    bool_and(date_trunc('day', timezone('{zone}', {column} at time zone 'UTC'))
                             = timezone('{zone}', {column} at time zone 'UTC')), count({column})
             from staged_{table.name}
-            where {column} < {_moment(as_of)} and {visible} and file_name <> '{WORDS_LABEL}'"""
+            where {column} < {_moment(as_of)} and {visible} and {_IN_EXTRACT}"""
     ).fetchall()[0]
     return bool(n and (utc or local)), bool(n and local and not utc)
 

@@ -168,8 +168,7 @@ def foresee(
     inbound_dates : dates told as known today; lines not received in full count, each by its latest date
     default_wait_days : the day assumed where nothing was ever bought
     """
-    inbound = open_inbound(inbound_dates)
-    keys = ["product_id", "warehouse_id"]
+    inbound, keys = open_inbound(inbound_dates), ["product_id", "warehouse_id"]
     pools = waiting[[*keys, "supplier_id", "is_discontinued"]].sort_values(keys, kind="stable").drop_duplicates(keys)
     pools = pools.reset_index(drop=True)
     for_all = places_in(pools, inbound[inbound["for_order_line_id"].isna()])

@@ -164,6 +164,7 @@ COMMANDS = (
             _option("--customers", "how many", type=int, default=1500),
             _option("--products", "how many", type=int, default=120),
             _option("--days", "of history under the company's own planners", type=int, default=730),
+            _option("--days-on", "days that the same company then lives on: its next mornings", type=int, default=0),
             _option("--rule-days", "days that the rule then gives out the goods", type=int, default=30),
             _option("--seed", "of the random numbers", type=int, default=0),
             QUIET,

@@ -73,6 +73,7 @@ def explain(arguments: argparse.Namespace, progress: Progress) -> Answer:
     from pipelines.explained_text import explained_text
 
     site = open_site(arguments.settings, store=arguments.store)
+    stage("explain", "looking at line %s of the queue %s", arguments.line, arguments.queue)
     facts = explained(Path(site.store), arguments.line, arguments.queue)
     return Answer(facts, explained_text(facts))
 

@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from decisions.comparison import Comparison, Step, compared
-from decisions.joined_words import joined_words
 from decisions.queue_columns import in_published_form
-from decisions.queue_history import fact_changes
+from decisions.queue_history import causes_in_words, fact_changes
 from erp.fingerprint import code_version
 from erp.known import Facts
 from erp.settings import Site
@@ -19,7 +20,7 @@ from pipelines.desk import Desk
 from pipelines.reopened import Reopened, reopen
 
 NOTHING = "nothing"
-_WAITED = {True: "waited longer", False: "other lines changed"}
+_TERMS = ("may_split", "ship_group", "unit_price", "credit_hold", "latest_promised_on", "requested_on")
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,10 +103,7 @@ def _with_policy(desk: Desk, other: Reopened) -> Desk:
 # In the order in which they are changed: first what the world did, then what people said, then how it is judged.
 _CAUSES: Mapping[str, tuple[Callable[[Reopened, Reopened], bool], Callable[[Desk, Reopened], Desk]]] = {
     "facts": (_facts_differ, _with_facts),
-    "overrides": (
-        lambda one, other: not one.features["overrides"].equals(other.features["overrides"]),
-        _with_overrides,
-    ),
+    "overrides": (_words_differ, _with_overrides),
     "models": (lambda one, other: one.manifest["models"] != other.manifest["models"], _with_models),
     "policy": (lambda one, other: one.policy != other.policy, _with_policy),
 }
@@ -115,13 +113,20 @@ def _what_happened(lines: pd.DataFrame, one: Reopened, other: Reopened, site: Si
     """What the world did to each line between the two mornings, as far as the queues and facts tell; else null."""
     ids = lines["order_line_id"]
     before, after = (morning.queue.set_index("order_line_id").reindex(ids) for morning in (one, other))
-    changed = joined_words(fact_changes(after, before), after.index)
-    changed = changed.mask(changed == "", (after["waited_days"] > before["waited_days"]).map(_WAITED))
+    changes = fact_changes(after, before) | {"its terms changed": _terms_differ(ids, one, other)}
+    changed = causes_in_words(changes, after, before)
     by_facts = lines["cause"].str.contains("facts", regex=False) & ~lines["change"].isin(["new", "gone"])
     said = changed.set_axis(lines.index).where(by_facts)
     if other.as_of <= one.as_of:
         return said
     return said.mask(lines["change"] == "gone", _how_it_went(ids, other.facts(site), one.as_of))
+
+
+def _terms_differ(ids: pd.Series, one: Reopened, other: Reopened) -> npt.NDArray[np.bool_]:
+    """Whether what was agreed of the line differs, (n_ids,): how it may ship, its price, the dates told."""
+    before, after = (m.features["lines"].set_index("order_line_id")[list(_TERMS)].reindex(ids) for m in (one, other))
+    is_same = (before == after) | (before.isna() & after.isna())
+    return ~is_same.all(axis=1).to_numpy(np.bool_)
 
 
 def _how_it_went(ids: pd.Series, facts: Facts, since: datetime) -> pd.Series:

@@ -8,12 +8,13 @@ from typing import Any
 
 import pandas as pd
 
+from decisions.day_units import Day, turns_of
 from decisions.followed import followed, followed_facts
 from decisions.followed_columns import DEVIATIONS
+from decisions.rules import limits_of
 from erp.known import Facts, local_day
 from erp.queue_files import write_csv
-from features.feature_tables import fetch
-from features.left_since import left_between, shipments_carry_days_only
+from features.left_since import left_between, lines_not_told, on_the_shelf, shipments_carry_days_only, words_said
 from pipelines.queue_report import counted
 from pipelines.reopened import Reopened
 
@@ -35,20 +36,27 @@ def review(morning: Reopened, evening: Facts) -> Evening:
     Raises
     ------
     ValueError
-        If the evening does not come after the morning, or nothing can be known yet of what was shipped in between.
+        If the evening does not come after the morning, nothing can be known yet of what was shipped in between, or the
+        tables are those of another company.
     """
     _check(morning, evening)
-    left = left_between(morning.facts(evening.site), evening)
-    with evening.connect() as connection:
-        words = fetch(connection, "select * from known_overrides order by all")
-    table = followed(morning.queue, left, words, evening.as_of)
+    gone = lines_not_told(evening, morning.queue)
+    _check_same_company(gone, morning, evening.site.tolerated_loss_share)
+    given = morning.given_to
+    day = Day(
+        left_between(morning.facts(evening.site), evening),
+        on_the_shelf(evening),
+        turns_of(given.lines, limits_of(given.lines, given.pools, given.policy)),
+    )
+    table = followed(morning.queue, day, words_said(evening), evening.as_of)
     run = {
         "run_id": morning.run_id,
         "as_of": f"{morning.as_of.isoformat()}Z",
         "shipped_by_at": f"{evening.as_of.isoformat()}Z",
         "currency": morning.manifest["currency"],
+        "lines_no_longer_told": len(gone),
     }
-    return Evening(table, run | followed_facts(morning.queue, left, table))
+    return Evening(table, run | followed_facts(morning.queue, day, table))
 
 
 def write_evening(evening: Evening, out: Path) -> Path:
@@ -67,20 +75,28 @@ def evening_text(evening: Evening) -> str:
         part = said[name]
         return f"{counted(part['lines'], 'line')}, {counted(part['units'], 'unit')}, {part['money']:,.2f} {currency}"
 
-    others = said["shipped_to_other_lines"]
+    others, goods = said["shipped_to_other_lines"], said["goods"]
     head = [
         f"the queue as of {said['as_of']} beside what had left by {said['shipped_by_at']}:",
-        f"  advised                     {total('advised')}",
-        f"  advised and done            {total('advised_and_done')}",
-        f"  advised and not done        {total('advised_not_done')}",
-        f"  advised, wanted no more     {total('advised_withdrawn')}",
-        f"  done against the advice     {total('done_against_advice')}",
-        f"  of the same goods to lines that were not in the queue: {counted(others['lines'], 'line')},"
-        f" {counted(others['units'], 'unit')}, whose money is not counted",
-        f"what was done saves {abs(said['money']):,.2f} {currency} {'less' if said['money'] < 0 else 'more'} than the"
+        f"  advised                       {total('advised')}",
+        f"  advised and done              {total('advised_and_done')}",
+        f"  advised and not done          {total('advised_not_done')}",
+        f"  advised, goods were not there {total('advised_without_goods')}",
+        f"  advised, wanted no more       {total('advised_withdrawn')}",
+        f"  done against the advice       {total('done_against_advice')}",
+        f"  later goods in turn           {total('later_goods_in_turn')}",
+        f"  later goods out of turn       {total('later_goods_out_of_turn')}",
+        f"  passed over for that          {total('passed_over')}",
+        f"  goods of these products: {goods['morning']:,.10g} in the morning, {goods['came']:+,.10g} since; of them"
+        f" {goods['left_for_the_queue']:,.10g} left for the queue's lines, {goods['left_for_others']:,.10g} for others"
+        f" ({counted(others['lines'], 'line')} not in the queue, whose money is not counted),"
+        f" {goods['on_the_shelf']:,.10g} are left",
+        f"what deviates saves {abs(said['money']):,.2f} {currency} {'less' if said['money'] < 0 else 'more'} than the"
         f" advice; a reason was given for {said['deviations_with_reason']:,} of"
         f" {counted(said['deviations'], 'deviation')}",
     ]
+    if said["lines_no_longer_told"]:
+        head.append(f"{counted(said['lines_no_longer_told'], 'line')} of the queue are in the evening's tables no more")
     lines = evening.table[evening.table["verdict"].isin(DEVIATIONS)].head(SHOWN)
     return "\n".join([*head, *(_row(line) for line in lines.to_dict("records"))])
 
@@ -95,6 +111,16 @@ def _check(morning: Reopened, evening: Facts) -> None:
         raise ValueError(
             f"shipments carry days and no times, so those of {day} are known only once that day is over;"
             " choose an --as-of after it"
+        )
+
+
+def _check_same_company(gone: list[str], morning: Reopened, tolerated_share: float) -> None:
+    n = len(morning.queue)
+    if len(gone) > tolerated_share * n:
+        raise ValueError(
+            f"{len(gone)} of {n} lines of the queue as of {morning.as_of} are unknown to the tables of the evening, or"
+            f" known with another product or order time, e.g. {', '.join(gone[:3])}; choose --data with later tables of"
+            " the same company"
         )
 
 

@@ -95,7 +95,7 @@ KEYS = (
     Key("would_ship.aim", UNITS, "what it would get at most, pinned: what the amounts of `levers` are for"),
     Key("would_ship.levers[].name", TEXT, "loss_if_waits, lifetime_value or line_margin"),
     Key("would_ship.levers[].now", MONEY, "its amount"),
-    Key("would_ship.levers[].least", MONEY, "least amount, to a cent, at which the line gets `units`; null: none"),
+    Key("would_ship.levers[].least", MONEY, "without so much, to a cent, it gets no `units`; null: nothing is enough"),
     Key("would_ship.levers[].per_unit", PER_UNIT, "of loss_if_waits: the least amount per unit"),
     Key("would_ship.levers[].units", UNITS, "what it would get then"),
     Key("would_ship.missing[].product_id", TEXT, "a pool that lacks goods for it, or its ship group, to ship in full"),

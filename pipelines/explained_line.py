@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from decisions.cost_of_waiting import P_CANCEL_DAYS
 from decisions.levers import levers_of
+from decisions.reasons import TERMS
 from decisions.served_instead import served_instead
 from decisions.trial import Trial
 from decisions.why_dates_moved import date_moves
@@ -20,9 +22,7 @@ from models.contributions import RISK_GROUPS, VALUE_GROUPS, Contributions, contr
 from pipelines.own_values import risk_values, worth_values
 from pipelines.reopened import LAST, Reopened, reopen
 
-P_CANCEL_DAYS = 14
 TIMES = ("as_of", "ordered_at")  # all other moments are days
-TERMS = ("loss_cancel", "loss_future_orders", "loss_service", "loss_later_goods")
 DATES = (
     "ordered_at", "requested_on", "promised_on", "promise_told_on", "promise_on", "expected_on", "expected_latest_on",
     "next_inbound_on",

@@ -135,9 +135,11 @@ def _least(least: Facts, found: Facts, currency: str) -> str:
     now = f"now {_money(least['now'])}"
     if least["least"] is None:
         return f"no amount of {what} is enough ({now})"
-    per_unit = f", {_money(least['per_unit'])} per unit" if least["per_unit"] is not None else ""
     gets = "it ships" if least["units"] >= found["wanted"] else f"it gets {counted(least['units'], 'unit')}"
-    return f"{gets} if {what} is at least {_money(least['least'])} {currency}{per_unit} ({now})"
+    amount = f"{_money(least['least'])} {currency}"
+    if least["per_unit"] is None:  # worth more it may get later goods sooner, and its loss then rises by less
+        return f"for that {what} must be at least {amount}, perhaps more ({now})"
+    return f"{gets} if {what} is at least {amount}, {_money(least['per_unit'])} per unit ({now})"
 
 
 def _missing(each: Facts, found: Facts) -> str:
@@ -145,7 +147,8 @@ def _missing(each: Facts, found: Facts) -> str:
     if each["missing"] is None:
         return f"no number of units of {pool} is enough"
     if len(found["missing"]) == 1 and found["is_enough"]:
-        return f"it ships in full with {counted(each['missing'], 'more unit')} of {pool}"
+        units = counted(each["missing"], "more unit")
+        return f"at today's losses by waiting it ships in full with {units} of {pool}"
     return f"missing for its group: {counted(each['missing'], 'unit')} of {pool}"
 
 

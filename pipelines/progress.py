@@ -28,6 +28,7 @@ USUAL = {
     "publish": 9.0,
     "decide again": 8.0,
     "compare": 2.0,
+    "explain": 3.0,
 }
 
 

@@ -1,4 +1,4 @@
-"""What the command says about a published queue and about one line of it."""
+"""What the command says about a published queue, and about the assumptions behind it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -54,9 +54,9 @@ def _look_first(out: Path) -> list[str]:
     return [head, *(_exception(each) for each in listed.head(SHOWN_FIRST).itertuples())]
 
 
-def _exception(row: object) -> str:
-    line = f"{text_as_written(row.order_line_id)}: " if row.order_line_id else ""  # type: ignore[attr-defined]
-    return f"  - {line}{text_as_written(row.said)}"  # type: ignore[attr-defined]
+def _exception(row: Any) -> str:
+    line = f"{text_as_written(row.order_line_id)}: " if row.order_line_id else ""
+    return f"  - {line}{text_as_written(row.said)}"
 
 
 def _inbound(said: Mapping[str, float], currency: str) -> str:
@@ -74,14 +74,14 @@ def _inbound(said: Mapping[str, float], currency: str) -> str:
     return f"{late} (inbound.csv); {waits}, {on_nothing} on goods not ordered yet"
 
 
-def _row(line: object) -> str:
-    place = f"{line.rank:>3}. {line.order_line_id}  {_who(line)}"  # type: ignore[attr-defined]
-    return f"{place}  {line.open_quantity:g} x {line.product_id}\n     {line.reason}"  # type: ignore[attr-defined]
+def _row(line: Any) -> str:
+    place = f"{line.rank:>3}. {line.order_line_id}  {_who(line)}"
+    return f"{place}  {line.open_quantity:g} x {line.product_id}\n     {line.reason}"
 
 
-def _who(line: object) -> str:
+def _who(line: Any) -> str:
     """The customer's name, else id; nobody is known behind an anonymous line."""
-    known = [text for text in (line.customer_name, line.customer_id) if pd.notna(text)]  # type: ignore[attr-defined]
+    known = [text for text in (line.customer_name, line.customer_id) if pd.notna(text)]
     return str(known[0]) if known else "anonymous"
 
 

@@ -1,7 +1,6 @@
 """The simulated company put to work: the demo, written tables, and the queue as the rule that gives out its goods."""
 
 import argparse
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -19,17 +18,17 @@ from decisions.working_days import WorkCalendar
 from erp.known import Facts, gather, local_day
 from erp.settings import Site, utc_moment
 from erp.simulated_rules import Morning, Rule, by_line, by_line_value, by_priority, first_come_first_served
-from erp.simulator import Company, CompanyShape, close, planner_habits, roll_forward, simulate, write_tables
+from erp.simulator import Company, CompanyShape, close, planner_habits, roll_forward, simulate, step, write_tables
 from features.feature_tables import read_features, write_features_now
 from features.samples import account_samples, cancellation_samples
 from models import lifetime_value
 from models.account_panel import with_expectations
 from models.champions import QUESTIONS, Predictions, predict
 from pipelines.findings_report import findings_text
-from pipelines.jobs import look, morning
+from pipelines.jobs import DECIDE, LEARN, READ, look, morning
+from pipelines.progress import plan, stage
 from pipelines.queue_report import published_text
 
-_log = logging.getLogger("backorder")
 # Few products for that many customers, so that lines compete for the same goods.
 DEMO_SHAPE = CompanyShape(n_customers=1500, n_products=60, seed=7)
 
@@ -37,7 +36,8 @@ DEMO_SHAPE = CompanyShape(n_customers=1500, n_products=60, seed=7)
 def demonstrate(store: str, out: str) -> str:
     """The main job on a simulated company; says where everything is and shows the first lines."""
     data = Path(store).parent / "data"
-    _log.info("simulating a company of %d customers over %d days", DEMO_SHAPE.n_customers, DEMO_SHAPE.n_days)
+    plan(["simulate", *READ, *LEARN, *DECIDE])
+    stage("simulate", "simulating a company of %d customers over %d days", DEMO_SHAPE.n_customers, DEMO_SHAPE.n_days)
     company = simulate(DEMO_SHAPE)
     write_tables(close(company), data)
     site = Site(data=str(data), store=store, out=out)
@@ -62,6 +62,8 @@ def simulate_company(arguments: argparse.Namespace) -> str:
         n_customers=arguments.customers, n_products=arguments.products, n_days=arguments.days, seed=arguments.seed
     )
     company = simulate(shape)
+    for _ in range(arguments.days_on):
+        step(company)
     out = Path(arguments.out or "simulated")
     said = []
     if arguments.rule != "planners":

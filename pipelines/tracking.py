@@ -124,6 +124,7 @@ def track_scoring(store: Path, decision: Decision, folder: Path, tags: Mapping[s
                 "cpu_seconds": seconds,
                 "money_lost": decision.judgement.lost,
                 "money_lost_bound": decision.judgement.bound,
+                "overrides_cost": float(decision.override_facts["cost"]),
             }
         )
         mlflow.log_artifact(str(folder / "manifest.json"))

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from decisions.day_units import Day
 from decisions.queue_columns import QUEUE_COLUMNS, in_published_form
 from tests.decisions.open_lines import NO_DAY, TODAY
 
@@ -51,8 +52,17 @@ def left(**lines: tuple[float, float]) -> pd.DataFrame:
             "warehouse_id": "w",
             "shipped_quantity": moved[:, 0],
             "withdrawn_quantity": moved[:, 1],
+            "received_quantity": 0.0,
+            "last_left_at": pd.Series(pd.NaT, index=range(len(moved)), dtype="datetime64[us]"),
         }
     )
+
+
+def day_of(queue: pd.DataFrame, moved: pd.DataFrame, shelf: float = 0.0, **turns: Any) -> Day:
+    """The day of a queue of product p in w, whose lines may be split and get later goods by rank, but for `turns`."""
+    usual = {"turn": queue["rank"], "most": np.inf, "is_whole": False, "quantity_step": 1.0, "is_judged": True}
+    told = pd.DataFrame({"order_line_id": queue["order_line_id"]} | usual | turns)
+    return Day(moved, pd.DataFrame({"product_id": ["p"], "warehouse_id": "w", "available_now": shelf}), told)
 
 
 def day(number: int) -> Any:

@@ -46,7 +46,8 @@ def words(n_words, **columns):
 
 
 def listed(queue, then=None, moved=None, policy=None, group=None, **given):
-    lines = queue[["order_line_id"]].assign(ship_group=group, group_waits_elsewhere=False, credit_hold=False)
+    of_line = {"group_waits_elsewhere": False, "credit_hold": False, "may_split": True, "quantity_step": 1.0}
+    lines = queue[["order_line_id"]].assign(ship_group=group, **of_line)
     morning = Morning(
         queue=queue,
         lines=lines,

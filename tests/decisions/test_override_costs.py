@@ -6,13 +6,18 @@ import pytest
 
 import decisions.override_costs
 from decisions.allocation import give_out
+from decisions.cost_by_chance import cost_by_chance
+from decisions.later_goods import LaterGoods
 from decisions.override_costs import cost_of_words
 from decisions.overrides import SCOPES, apply_overrides, in_order
 from decisions.policy import Policy
 from decisions.price_of_rules import price_of_rules
 from decisions.rules import limits_of
 from decisions.segments import Segment
-from tests.decisions.open_lines import at_prices, open_lines, pools
+from decisions.waiting_programme import judged, priced_waits
+from models.arrival import places_in
+from tests.decisions.open_lines import at_prices, open_lines, pools, surely_on_day, wanted_at_daily_hazard
+from tests.decisions.test_cost_by_chance import on_days, random_chances
 from tests.decisions.words_said import words_said
 
 RULES = Policy(
@@ -164,3 +169,84 @@ def test_the_bound_on_the_work_does_not_reach_small_pools_beside_a_large_one(mon
     by_line = dict(zip(words["order_line_id"], costs.cost, strict=True))
     assert [by_line["L5"], by_line["L1"]] == [7.0, 30.0]
     assert np.isnan([by_line["L2"], by_line["L0"]]).all()
+
+
+def with_later_goods(lines, goods, words, policy, later, hazards):
+    """The book with the W of a morning that knows these words, and its waits."""
+    ruled, pool = apply_overrides(lines, words), places_in(goods, lines)
+    survival, next_goods = wanted_at_daily_hazard(*hazards), surely_on_day(*[9] * len(lines))
+    nobody = np.zeros(len(lines), dtype=bool)
+    costs = cost_by_chance(ruled, survival, next_goods, later, pool, nobody, 0.35, policy)
+    here, limits = goods["available_now"].to_numpy(), limits_of(ruled, goods, policy)
+    waits = priced_waits(ruled, costs, later, here, pool, limits, 1.0)
+    return lines.assign(loss_if_waits=waits.costs["loss_if_waits"]).join(waits.planned), waits
+
+
+def lost_under(lines, goods, policy, words, waits):
+    """Money lost by the whole decision under these words, at the same W, as the manifest says it."""
+    given = given_under(lines, goods, policy, words)
+    return judged(waits, apply_overrides(lines, words).assign(ship_now_quantity=given)).lost
+
+
+@pytest.mark.parametrize("policy", [Policy(), RULES], ids=["money alone", "rules of the site"])
+@pytest.mark.parametrize("seed", [971, 972, 981])
+def test_with_later_goods_a_word_costs_what_two_whole_decisions_are_judged_to_lose(seed, policy):
+    # Seed 981 has a pin that keeps a line of a pool without goods from an exclusion of its customer.
+    lines, goods, words = a_book(seed)
+    rng = np.random.default_rng(seed)
+    lines = lines.assign(
+        account_id=lines["customer_id"], line_margin=rng.gamma(1, 60, len(lines)), lifetime_value=rng.gamma(1, 300, 60)
+    )
+    hazards = rng.uniform(0, 0.05, len(lines))
+    lines, waits = with_later_goods(lines, goods, words, policy, random_chances(len(goods), 3, seed), hazards)
+    given, lost = given_under(lines, goods, policy, words), lost_under(lines, goods, policy, words, waits)
+    costs = cost_of_words(apply_overrides(lines, words), goods, policy, words, pd.Series(given), waits.loss)
+    each = [lost - lost_under(lines, goods, policy, words.drop(index=place), waits) for place in range(len(words))]
+    assert costs.cost == pytest.approx(each, abs=1e-5)
+    assert costs.cost_of_all == pytest.approx(lost - lost_under(lines, goods, policy, words.iloc[:0], waits), abs=1e-5)
+    at_price = cost_of_words(
+        apply_overrides(lines, words), goods, policy, words, pd.Series(given), at_prices(lines, goods)
+    )
+    assert (np.abs(costs.cost - at_price.cost) > 0.5).sum() > 2, "later goods planned anew change the costs"
+
+
+def one_pool(words, goods, units, n_lines=3, **columns):
+    """Lines of one unit that save nothing if they come later, but a margin of 90, 50, 40, ... if they come at all."""
+    margin = [90.0, 50.0, 40.0, 30.0][:n_lines]
+    lines = open_lines(n_lines, line_margin=margin, may_split=True, **columns)
+    later = LaterGoods(on_days(9).day, np.array([[units]]), 180)
+    lines, waits = with_later_goods(lines, pools(goods), words, Policy(), later, [0.0] * n_lines)
+    given = given_under(lines, pools(goods), Policy(), words)
+    return cost_of_words(apply_overrides(lines, words), pools(goods), Policy(), words, pd.Series(given), waits.loss)
+
+
+def test_an_exclusion_in_a_pool_without_goods_costs_what_its_later_goods_save_less_on_others():
+    # One unit comes: without the word the first line has it and saves 90, with it the second and saves 50.
+    words = words_said({"order_line_id": "L0", "action": "exclude"})
+    assert one_pool(words, goods=0.0, units=1.0).cost.tolist() == pytest.approx([90 - 50], abs=1e-6)
+
+
+def test_a_word_that_keeps_a_line_from_an_exclusion_saves_money_where_no_goods_are():
+    words = in_order(words_said({"order_line_id": "L0", "action": "hold"}, {"customer_id": "c", "action": "exclude"}))
+    by_action = dict(zip(words["action"], one_pool(words, goods=0.0, units=1.0).cost, strict=True))
+    assert by_action["hold"] == pytest.approx(-90, abs=1e-6)
+    assert by_action["exclude"] == pytest.approx(0, abs=1e-6), "the only later unit is the first line's either way"
+
+
+def test_of_two_words_that_need_the_same_later_unit_each_costs_what_both_cost():
+    # Two units here, one later, four lines. Held alone, L0 has the later unit and nothing is lost by it. Held both, L2
+    # and L3 ship, the later unit is L0's, and the 50 of L1 are lost instead of the 30 of L3.
+    words = in_order(words_said(*({"order_line_id": f"L{i}", "action": "hold"} for i in (0, 1))))
+    alone = one_pool(words.iloc[:1], goods=2.0, units=1.0, n_lines=4)
+    assert alone.cost.tolist() == pytest.approx([0], abs=1e-6)
+    costs = one_pool(words, goods=2.0, units=1.0, n_lines=4)
+    assert costs.cost.tolist() == pytest.approx([50 - 30, 50 - 30], abs=1e-6)
+    assert costs.cost_of_all == pytest.approx(50 - 30, abs=1e-6)
+
+
+def test_the_word_on_a_customer_on_credit_hold_costs_nothing_as_the_block_stays():
+    words = words_said({"order_line_id": "L0", "action": "hold"})
+    costs = one_pool(words, goods=1.0, units=1.0, credit_hold=[True, False, False])
+    assert costs.cost.tolist() == pytest.approx([0.0], abs=1e-6)
+    excluded = one_pool(words.assign(action="exclude"), goods=1.0, units=1.0, credit_hold=[True, False, False])
+    assert excluded.cost.tolist() == pytest.approx([90 - 40], abs=1e-6), "the block leaves its later goods"

@@ -14,7 +14,7 @@ from decisions.price_of_rules import fairness_table, price_of_rules
 from decisions.ranking import is_held
 from decisions.rules import keeping, limits_of
 from decisions.segments import Segment
-from decisions.stability import FIGURES, hold_steady, last_given
+from decisions.stability import FIGURES, hold_steady
 from decisions.stability_words import stability_words
 from tests.decisions.every_choice import assert_lawful
 from tests.decisions.open_lines import open_lines, pools
@@ -311,14 +311,6 @@ def test_prices_of_rules_and_of_fairness_leave_the_lines_what_they_keep():
     assert table.loc["pins", ["saved_with", "saved_without"]].tolist() == [17, 18]
     assert price_of_rules(lines, goods(2), Policy()).set_index("rule").loc["pins", "saved_without"] == 19
     assert fairness_table(kept.assign(override=None).astype(TEXTS), goods(2), Policy())["saved"].iloc[0] == 18
-
-
-def test_the_last_queue_gives_what_has_not_left_since_to_lines_of_the_same_pool():
-    then = open_lines(5, open_quantity=6.0, ship_now_quantity=[4.0, 4.0, 4.0, 0.0, 4.0])
-    now = open_lines(6, open_quantity=[6.0, 3.0, 1.0, 6.0, 6.0, 6.0], warehouse_id=[*"wwwwxw"])
-    found = last_given(now.iloc[::-1], then).sort_index()
-    assert found.fillna(-1).tolist() == [4, 1, 0, 0, 0, -1]
-    assert last_given(now, None).isna().all()
 
 
 def words(lines, here, policy):

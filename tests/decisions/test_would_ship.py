@@ -9,6 +9,7 @@ import pytest
 from decisions import trial as trial_module
 from decisions.allocation import give_out
 from decisions.levers import LOSS, MARGIN, VALUE, Lever, levers_of
+from decisions.loss_of_choice import LossOfChoice
 from decisions.morning import GivenTo
 from decisions.policy import Policy
 from decisions.rules import limits_of
@@ -160,6 +161,23 @@ def test_a_kept_plan_is_named_where_it_holds_the_goods():
     found = asked(lines, goods(2), "L0")
     assert [(each.rule, each.units) for each in found.lifted] == [("last plan", 2)]
     assert asked(lines, goods(1), "L2").lifted[0].units == 0  # which has them by the last plan alone
+
+
+def test_a_pin_on_an_excluded_line_costs_nothing_for_the_units_that_then_wait_for_later_goods():
+    # 2 of its 4 units are here and 2 come, where nothing is lost by waiting: pinned it is served in full.
+    lines = ruled_lines(1, open_quantity=[4.0], loss_if_waits=[40.0], may_split=True, override=["exclude"], rule=None)
+    lines = lines.astype({"override": "str"})
+    loss = LossOfChoice(
+        np.zeros(1, np.int64),
+        np.array([4.0]),
+        np.zeros((1, 1)),
+        np.array([[4.0]]),
+        np.array([40.0]),
+        np.array([[2.0, 2]]),
+    )
+    found = would_ship(Trial.of(GivenTo(lines, goods(2), Policy(), loss), "L0"), (Lever(LOSS, 40.0, {"L0": 1.0}),))
+    assert found.pin.units == 2
+    assert found.pin.cost == pytest.approx(-40.0, abs=1e-6)
 
 
 @pytest.mark.parametrize("seed", [901, 902])

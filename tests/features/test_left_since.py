@@ -5,7 +5,14 @@ from datetime import timedelta
 import pandas as pd
 import pytest
 
-from features.left_since import left_between, left_since, shipments_carry_days_only
+from features.left_since import (
+    left_between,
+    left_since,
+    lines_not_told,
+    on_the_shelf,
+    shipments_carry_days_only,
+    words_said,
+)
 from tests.erp.small_company import Company, small_tables
 from tests.erp.small_company import T as SMALL_T
 from tests.features.grown_company import T, grown_tables
@@ -75,3 +82,46 @@ def test_days_and_times_of_shipments_are_told_apart(company):
     other = shipped.dt.normalize() + (pd.Timedelta(hours=23) if is_day.all() else pd.Timedelta(0))
     tables["shipments"] = tables["shipments"].assign(shipped_at=other)
     assert shipments_carry_days_only(company.facts(tables, T)) != bool(is_day.all())
+
+
+def test_goods_received_for_one_line_and_the_hour_of_its_last_shipment_stand_beside_what_left(company):
+    tables = small_tables()
+    since = SMALL_T - timedelta(days=300)
+    got = left_since(company.facts(tables, SMALL_T), since).set_index("order_line_id")
+    shipped = tables["shipments"].assign(at=pd.to_datetime(tables["shipments"]["shipped_at"]))
+    last = shipped[shipped["at"] <= SMALL_T].groupby("order_line_id")["at"].max()
+    told = got["last_left_at"].dropna()
+    assert len(told) > 1
+    assert (told == last.reindex(told.index)).all()
+    assert (got["received_quantity"] == 0).all()
+    orders = tables["purchase_orders"].assign(for_order_line_id="L1")
+    mine = left_since(company.facts(tables | {"purchase_orders": orders}, SMALL_T), since).set_index("order_line_id")
+    product = tables["order_lines"].set_index("order_line_id").loc["L1", "product_id"]
+    came = tables["receipts"].merge(orders[orders["product_id"] == product][["po_line_id"]])
+    came = came[pd.to_datetime(came["received_at"]).between(since, SMALL_T)]
+    assert mine["received_quantity"].sum() == mine.loc["L1", "received_quantity"] == came["quantity"].sum() > 0
+
+
+def test_lines_are_known_by_product_and_time_too_and_the_shelf_holds_every_pool(company):
+    facts = company.facts(grown_tables(seed=3), T)
+    with facts.connect() as connection:
+        lines = connection.execute("select order_line_id, product_id, ordered_at from known_order_lines").df().head(3)
+        pools = connection.execute("select * from known_pools").df()
+    assert lines_not_told(facts, lines) == []
+    assert lines_not_told(facts, lines.assign(product_id=[*lines["product_id"][:2], "other"])) == [
+        lines["order_line_id"][2]
+    ]
+    assert on_the_shelf(facts)["available_now"].sum() == pools["available_now"].sum() > 0
+
+
+def test_a_word_taken_back_says_when(company):
+    tables = small_tables()
+    line = tables["order_lines"]["order_line_id"].iloc[0]
+    said_at, lifted_at = SMALL_T - timedelta(hours=9), SMALL_T - timedelta(hours=2)
+    word = {"order_line_id": line, "order_id": None, "customer_id": None, "product_id": None, "action": "pin"}
+    word |= {"who": "Ada", "why": "a rush", "made_at": said_at, "until_on": SMALL_T.date() + timedelta(days=9)}
+    rows = [word | {"recorded_at": said_at, "is_deleted": False}, word | {"recorded_at": lifted_at, "is_deleted": True}]
+    facts = company.facts(tables | {"overrides": pd.DataFrame(rows)}, SMALL_T)
+    assert words_said(facts)[["why", "lifted_at"]].to_numpy().tolist() == [["a rush", pd.Timestamp(lifted_at)]]
+    stands = company.facts(tables | {"overrides": pd.DataFrame(rows[:1])}, SMALL_T)
+    assert words_said(stands)["lifted_at"].isna().tolist() == [True]

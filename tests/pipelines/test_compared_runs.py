@@ -98,6 +98,22 @@ def test_a_pin_alone_moves_the_goods_of_its_pool_and_nothing_else(mornings):
     assert told["cost"] >= 0, "a word costs money or nothing"
 
 
+def test_a_line_of_another_price_is_said_to_have_changed_its_terms(mornings, tmp_path):
+    site = copied_site(mornings[0], tmp_path / "site")
+    lines = company_tables(days_on=7)["order_lines"]
+    queue = pd.read_parquet(Path(mornings[0].out) / "queue.parquet")
+    line = queue[queue["action"] == "wait"].iloc[-3]["order_line_id"]
+    lines.loc[lines["order_line_id"] == line, "unit_price"] *= 50
+    lines.to_parquet(Path(site.data) / "order_lines.parquet")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(steps, "track_scoring", no_tracking)
+        score(site, SOON + timedelta(hours=1))
+    found = compare_runs(site, str(SOON), "last").comparison.lines.set_index("order_line_id")
+    said = found["what_happened"].fillna("")
+    assert "facts" in found.loc[line, "cause"]
+    assert said[said.str.contains("its terms changed")].index.tolist() == [line]
+
+
 def test_the_other_way_round_what_was_gained_is_lost(mornings):
     site, _ = mornings
     there = compare_runs(site, "2024-11-03T05:00", str(Path(site.out).parent / "dear"))

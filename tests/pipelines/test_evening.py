@@ -111,7 +111,61 @@ def test_the_files_hold_the_table_and_what_it_comes_to_and_the_text_says_it(revi
     text = evening_text(reviewed)
     assert f"{reviewed.facts['advised_not_done']['money']:,.2f} EUR" in text
     assert f"{'less' if reviewed.facts['money'] < 0 else 'more'} than the advice; a reason was given for 1 of" in text
-    assert len(text.splitlines()) == 8 + min(10, reviewed.facts["deviations"])
+    assert len(text.splitlines()) == 12 + min(10, reviewed.facts["deviations"])
+
+
+def received_that_day(tables, products):
+    """Units received after T by product, as the tables say."""
+    of_line = tables["purchase_orders"].drop_duplicates("po_line_id")[["po_line_id", "product_id"]]
+    receipts = tables["receipts"].merge(of_line)
+    receipts = receipts[
+        (pd.to_datetime(receipts["received_at"]) > pd.Timestamp(T)) & receipts["product_id"].isin(products)
+    ]
+    return receipts.groupby("product_id")["quantity"].sum()
+
+
+def test_goods_received_that_day_are_no_deviation_by_the_pools_rank_and_are_out_of_turn_past_it(
+    morning, reviewed, tmp_path
+):
+    site, tables, _ = morning
+    queue = queue_of(site)
+    came = received_that_day(tables, queue["product_id"])
+    assert reviewed.facts["goods"]["came"] == came.sum() > 0
+    (product,) = came.index
+    pool = queue[queue["product_id"] == product].sort_values("pool_rank")
+    assert (pool["available_now"] == 0).all()
+    fit = pool.loc[pool["open_quantity"] <= came[product], "order_line_id"].tolist()
+    passed = pool["pool_rank"] < pool.loc[pool["order_line_id"] == fit[0], "pool_rank"].item()
+    whole = tables["order_lines"].drop_duplicates("order_line_id").set_index("order_line_id")["may_split"].eq(False)
+    assert whole.reindex(pool.loc[passed, "order_line_id"]).all(), "no earlier line could have had a part of them"
+
+    def after_shipping(line, name):
+        units = pool.loc[pool["order_line_id"] == line, "open_quantity"].item()
+        row = {"order_line_id": line, "shipped_at": T + timedelta(hours=9), "quantity": units, "event_id": "by hand"}
+        shipments = pd.concat([tables["shipments"], pd.DataFrame([row])], ignore_index=True)
+        shipments["shipped_at"] = pd.to_datetime(shipments["shipped_at"], utc=True).dt.tz_localize(None)
+        store = Path(site.store)
+        then = site_of(tmp_path / name, tables | {"shipments": shipments})
+        found = review(reopen(store), facts_at(then, EVENING, tmp_path / f"{name} facts"))
+        return found.facts, found.table.set_index("order_line_id")
+
+    facts, table = after_shipping(fit[0], "in turn")
+    assert table.loc[fit[0], "verdict"] == "in its turn"
+    assert (facts["money"], facts["deviations"]) == (reviewed.facts["money"], reviewed.facts["deviations"])
+    facts, table = after_shipping(fit[-1], "past it")
+    assert table.loc[fit[-1], "verdict"] == "out of turn"
+    assert table.loc[fit[0], "verdict"] == "passed over"
+    lost = table.loc[table["verdict"] == "passed over", "money"].sum()
+    assert facts["money"] == pytest.approx(reviewed.facts["money"] + table.loc[fit[-1], "money"] + lost)
+
+
+def test_tables_of_another_company_are_refused(morning, tmp_path):
+    site, tables, _ = morning
+    lines = tables["order_lines"]
+    moved = lines.assign(product_id=lines["product_id"].map({"P0000": "P0001"}).fillna("P0000"))
+    other = site_of(tmp_path / "other", tables | {"order_lines": moved})
+    with pytest.raises(ValueError, match=r"lines of the queue as of 2024-10-27 .* later tables of the same company"):
+        review(reopen(Path(site.store)), facts_at(other, EVENING, tmp_path / "facts"))
 
 
 def test_an_evening_before_its_morning_or_on_a_day_that_is_not_over_is_refused(morning, tmp_path):

@@ -1,6 +1,7 @@
 """What is said of one line of a queue: against the queue's own figures, with the keys documented, and in words."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -139,6 +140,49 @@ def test_dates_moved_are_those_that_differ_between_the_two_queues(two_mornings, 
     assert n_moved > 3
     first = explained(two_mornings[0], before.index[0], f"{T:%Y-%m-%d}")
     assert (first["dates"]["is_in_last_queue"], first["dates"]["moved"]) == (False, [])
+
+
+def decided_again(morning, **features):
+    """The second morning decided anew, everything that follows from the change worked out again."""
+    desk = morning.desk
+    return replace(desk, features={**desk.features, **features}).decide(morning.policy)
+
+
+def test_a_pin_said_after_all_gives_the_units_and_costs_the_money_that_were_foretold(two_mornings, facts_of_some):
+    morning, n_pinned = reopen(two_mornings[0]), 0
+    before, words = decided_again(morning), morning.features["overrides"]
+    assert before.judgement.lost == pytest.approx(morning.manifest["plan"]["lost"])
+    for name, facts in facts_of_some[1].items():
+        pin = facts["would_ship"]["pin"]
+        if pin is None or facts["place"]["override"] is not None or n_pinned == 2:
+            continue
+        until = pd.Timestamp(morning.as_of).normalize() + 3 * DAY
+        word = {"order_line_id": name, "action": "pin", "who": "Ada", "why": "fair", "made_at": morning.as_of}
+        said = pd.DataFrame([word | {"until_on": until, "holds_today": True}]).reindex(columns=words.columns)
+        after = decided_again(morning, overrides=pd.concat([words, said.astype(words.dtypes.to_dict())]))
+        given = after.queue.set_index("order_line_id")["ship_now_quantity"]
+        assert given[name] == pytest.approx(pin["units"])
+        # The next run reckons the losses anew, and whole lines may then be chosen otherwise.
+        assert after.judgement.lost - before.judgement.lost == pytest.approx(pin["cost"], abs=0.01)
+        n_pinned += 1
+    assert n_pinned > 0
+
+
+def test_with_less_margin_than_said_a_line_does_not_ship_when_it_is_decided_anew(two_mornings, facts_of_some):
+    morning, n_tried = reopen(two_mornings[0]), 0
+    lines = morning.features["lines"]
+    for name, facts in facts_of_some[1].items():
+        by_name = {each["name"]: each for each in facts["would_ship"]["levers"]}
+        margin = by_name.get("line_margin")
+        if margin is None or margin["least"] is None or n_tried == 2:
+            continue
+        less = margin["now"] + 0.97 * (margin["least"] - margin["now"])
+        is_line = lines["order_line_id"] == name
+        after = decided_again(morning, lines=lines.assign(line_margin=lines["line_margin"].mask(is_line, less)))
+        assert after.queue.set_index("order_line_id")["ship_now_quantity"][name] < margin["units"]
+        assert f"its own margin must be at least {margin['least']:,.2f} EUR, perhaps more" in explained_text(facts)
+        n_tried += 1
+    assert n_tried > 0
 
 
 def test_the_text_says_every_number_and_no_python(facts_of_some):

@@ -1,5 +1,6 @@
 """The queue and its lifetime value as rules of the simulated company, and the dates that a desk tells."""
 
+import argparse
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from erp.simulated_rules import by_priority
 from erp.simulator import CompanyShape, fork, morning, simulate, step
-from pipelines.simulation import TellingDesk, TrainedDesk, money_lost
+from pipelines.simulation import TellingDesk, TrainedDesk, money_lost, simulate_company
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +113,16 @@ def test_what_the_planners_tell_after_the_desk_began_is_not_in_its_tables(compan
     began = pd.Timestamp(company.as_of).tz_localize(None)
     kept = tables["promises"][tables["promises"]["told_at"] < began]
     assert len(found) == len(kept) + sum(len(rows) for rows in telling.told)
+
+
+def test_days_on_are_days_of_the_same_company(tmp_path):
+    def written(days_on):
+        out = tmp_path / str(days_on)
+        options = {"customers": 40, "products": 5, "days": 60, "seed": 4, "rule": "planners", "rule_days": 0}
+        simulate_company(argparse.Namespace(out=str(out), days_on=days_on, **options))
+        return {name: pd.read_parquet(out / f"{name}.parquet") for name in ("order_lines", "shipments", "receipts")}
+
+    first, then = written(0), written(9)
+    for name, rows in first.items():
+        assert len(then[name]) > len(rows)
+        assert len(rows.merge(then[name])) == len(rows), name
