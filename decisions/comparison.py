@@ -105,10 +105,9 @@ def compared(before: Step, steps: Sequence[Step]) -> Comparison:
 def _units(before: pd.DataFrame, after: pd.DataFrame) -> Floats:
     """Units that lines get more (less: negative) than the first queue's plan has left for them; (n_lines,).
 
-    An open quantity that fell is taken as goods that left by that plan: a line that was shipped lost nothing.
+    An open quantity that fell is taken as goods that left by that plan: a line that was shipped, or is gone, lost none.
     """
-    wanted = after["open_quantity"].where(after["rank"].notna(), before["open_quantity"])
-    planned = not_left(before, wanted).fillna(0.0)
+    planned = not_left(before, after["open_quantity"].fillna(0.0)).fillna(0.0)
     return (after["ship_now_quantity"].fillna(0.0) - planned).to_numpy(np.float64)
 
 

@@ -82,6 +82,11 @@ def test_a_line_whose_goods_left_as_planned_lost_nothing():
     assert change_of(found, "cut")[["change", "units_by_facts", "money"]].tolist() == ["lost goods", -2.0, 20.0]
 
 
+def test_a_line_that_is_gone_lost_no_goods_by_any_cause():
+    found = diff(queue([("shipped", 5, 4, 50)]), ("facts", queue([])))
+    assert change_of(found, "shipped")[["change", "units_by_facts", "cause"]].tolist() == ["gone", 0.0, "facts"]
+
+
 def test_a_cause_is_named_where_it_gave_or_took_goods_the_largest_first():
     one, other = [("a", 9, 9, 50), ("b", 9, 0, 40)], [("a", 9, 7, 50), ("b", 9, 2, 40)]
     last = [("b", 9, 7, 60), ("a", 9, 2, 50)]
