@@ -12,9 +12,9 @@ import pytest
 from pipelines import steps
 from pipelines.compared_runs import compare_runs
 from pipelines.comparison_report import comparison_facts, comparison_text
-from pipelines.jobs import score, what_if
+from pipelines.jobs import score, train, what_if
 from tests.pipelines.conftest import no_tracking
-from tests.pipelines.small_company import WEEK, T, company_tables, copied_site, site_of
+from tests.pipelines.small_company import LATER, TINY_T, WEEK, T, company_tables, copied_site, site_of
 
 DEAR = {"cancel_lost_share": 0.3, "cancel_handling_cost": 20.0}
 SOON = T + WEEK + timedelta(hours=2)
@@ -128,6 +128,29 @@ def test_a_queue_beside_itself_differs_in_nothing(mornings):
     found = compare_runs(site, "last", "last")
     assert found.comparison.lines.empty
     assert list(causes_of(found).index) == ["nothing", "all"]
+
+
+def test_models_trained_anew_are_a_cause_of_their_own(looked_back):
+    site = looked_back()
+    for as_of in (TINY_T, LATER):
+        train(site, as_of)
+        score(site, as_of)
+    found = compare_runs(site, f"{TINY_T}", "last")
+    causes = causes_of(found)
+    assert list(causes.index) == ["facts", "models", "all"]
+    ends = [json.loads((m.folder / "queue" / "manifest.json").read_text()) for m in (found.first, found.second)]
+    assert ends[0]["models"] != ends[1]["models"]
+    assert causes["lost"].iloc[:-1].sum() == pytest.approx(ends[1]["plan"]["lost"] - ends[0]["plan"]["lost"])
+    assert causes.loc["models", "lost"] != 0
+
+
+def test_another_horizon_alone_is_the_policys_doing_and_adds_up_beside_the_facts(mornings, tmp_path):
+    site = replace(copied_site(mornings[0], tmp_path / "site"), policy={"horizon_days": 60})
+    what_if(site, SOON)
+    found = compare_runs(site, "2024-10-27", site.out)
+    causes = causes_of(found)
+    assert causes["lost"].iloc[:-1].sum() == pytest.approx(causes.loc["all", "lost"], abs=1e-9)
+    assert causes.index[-2] == "policy"
 
 
 def test_what_another_version_of_the_code_changes_stands_apart(mornings, tmp_path):
