@@ -97,7 +97,7 @@ def diff(arguments: argparse.Namespace, progress: Progress) -> Answer:
 def override(arguments: argparse.Namespace, progress: Progress) -> Answer:
     """Note, take back or list a planner's words."""
     from erp.planner_words import Word
-    from pipelines import planners_words as words
+    from pipelines import override_command as words
 
     site = open_site(arguments.settings, store=arguments.store)
     at = _moment(arguments.at)

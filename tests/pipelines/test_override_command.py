@@ -9,7 +9,7 @@ import pytest
 
 from erp.planner_words import Word, WordRefused, words_file
 from pipelines.jobs import score
-from pipelines.planners_words import NEW, lift, listed, listed_text, said_text, say
+from pipelines.override_command import NEW, lift, listed, listed_text, said_text, say
 from tests.pipelines.queue_validator import violations
 from tests.pipelines.small_company import T, different_files, queue_of, site_of
 
