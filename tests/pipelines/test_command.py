@@ -189,18 +189,18 @@ def test_a_planner_corrects_the_queue_sees_what_it_costs_and_takes_it_back(train
     queue = queue_of(site)
     line = queue[(queue["action"] == "wait") & (queue["available_now"] > 0) & (queue["stock_price"] > 0)].iloc[-1]
     said = ["--line", line["order_line_id"], "--who", "Ada", "--why", "their machine stands", "--store", site.store]
-    assert main(["override", "pin", *said, "--until", "2024-11-30", "--at", at[0]]) == 0
+    assert main(["override", "pin", *said, "--until", "2024-11-30", "--at", at[1]]) == 0
     capsys.readouterr()
-    assert main(["score", *given, "--as-of", at[1], "--json"]) == 0
+    assert main(["score", *given, "--as-of", at[2], "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["overrides"]["n"] == 1
     pinned = queue_of(site).set_index("order_line_id").loc[line["order_line_id"]]
     assert (pinned["override"], pinned["override_who"], pinned["pool_rank"]) == ("pin", "Ada", 1)
     assert pinned["override_cost"] >= 0
-    changes = ["diff", at[0], at[1], "--store", site.store, "--json", "--out", str(tmp_path / "changes")]
+    changes = ["diff", at[0], at[2], "--store", site.store, "--json", "--out", str(tmp_path / "changes")]
     assert main(changes) == 0
     assert line["order_line_id"] in (tmp_path / "changes" / "diff.csv").read_text()
-    assert main(["override", "lift", *said, "--at", at[2]]) == 0
-    assert main(["score", *given, "--as-of", at[3]]) == 0
+    assert main(["override", "lift", *said, "--at", at[3]]) == 0
+    assert main(["score", *given, "--as-of", at[4]]) == 0
     assert queue_of(site)["ship_now_quantity"].tolist() == queue["ship_now_quantity"].tolist()
 
 

@@ -11,8 +11,9 @@ from erp.ledger import Ledger
 from models import boosting
 from models.champions import QUESTIONS
 from models.report import Report
-from pipelines import steps
+from pipelines import desk, steps
 from pipelines.jobs import morning, score, train
+from pipelines.reopened import reopen
 from pipelines.tracking import tracking_uri
 from tests.pipelines.small_company import LATER, TINY_T, different_files, queue_of
 
@@ -82,7 +83,7 @@ def test_the_model_that_passed_stays_while_the_others_change_together(site, refu
     score(site, LATER)
     assert not is_marked(site)
     hashes = {name: version.version_hash for name, version in second.items()}
-    assert steps._models_of(Ledger(Path(site.store)).last_run()) == hashes
+    assert reopen(Path(site.store)).manifest["models"] == hashes
 
 
 def test_a_model_that_passed_later_serves_no_earlier_morning(site, refuse):
@@ -121,15 +122,15 @@ def test_training_again_with_a_refused_model_in_service_changes_nothing_and_scor
     assert different_files(site, twin) == []
 
 
-@pytest.mark.parametrize("step", ["_fit", "track_training", "predict"])
+@pytest.mark.parametrize(("room", "step"), [(steps, "_fit"), (steps, "track_training"), (desk, "predict")])
 def test_a_morning_that_crashed_with_a_refused_model_resumes_with_the_same_bytes(
-    site, refuse, looked_back, monkeypatch, step
+    site, refuse, looked_back, monkeypatch, room, step
 ):
     refuse(RISK)
     other = looked_back("other")
     morning(site, TINY_T)
     with monkeypatch.context() as patch:
-        patch.setattr(steps, step, _power_cut)
+        patch.setattr(room, step, _power_cut)
         with pytest.raises(RuntimeError, match="power cut"):
             morning(other, TINY_T)
     morning(other, TINY_T)
