@@ -10,7 +10,7 @@ import pandas as pd
 from decisions.last_given import last_given
 from decisions.pool_programme import QUANTITY_TOLERANCE
 from decisions.ranking import POOL_IDS, loss_per_unit, pool_codes
-from decisions.waiting_goods import Side, take_in_turn
+from decisions.waiting_goods import Side, idle_units, take_in_turn
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
@@ -37,7 +37,7 @@ class Taker(NamedTuple):
     """Who has units that another line lost."""
 
     order_line_id: str
-    how: str  # left (shipped to it), pinned, given
+    how: str  # left (shipped to it), pinned, given, idle (nobody has them)
     per_unit: float  # money lost by waiting; NaN for goods that left
 
 
@@ -51,11 +51,11 @@ def lost_goods(queue: pd.DataFrame, since: SinceLast, currency: str) -> pd.DataF
     """Lines with fewer units than the last queue gave them: order_line_id, money, said, do.
 
     The lost units of a pool are found, in the order of pool_rank, at lines for which more left than the last queue
-    gave them, then at lines that have more now; what is found at none of them is no longer there.
+    gave them, then at lines that have more now, then on the shelf; what is found nowhere is no longer there.
     """
     planned, given = still_planned(queue, since), queue["ship_now_quantity"].to_numpy(np.float64)
     lost = np.where(planned - given > QUANTITY_TOLERANCE, planned - given, 0.0)
-    takers = pd.concat([_left_beyond(queue, since), _gained(queue, given - planned)], ignore_index=True)
+    takers = pd.concat([_left_beyond(queue, since), _gained(queue, given - planned), _idle(queue)], ignore_index=True)
     where = _found_at(queue, lost, takers, currency)
     rows = np.flatnonzero(lost > 0)
     lines, per_unit = queue.iloc[rows][_SAID_OF], loss_per_unit(queue)[rows]
@@ -99,6 +99,13 @@ def _gained(queue: pd.DataFrame, more: Floats) -> pd.DataFrame:
     return lines.sort_values("rank", kind="stable")
 
 
+def _idle(queue: pd.DataFrame) -> pd.DataFrame:
+    """Goods of each pool that no line takes today, as if somebody had them."""
+    pools = queue.assign(units=idle_units(queue), how="idle", order_line_id=None, per_unit=np.nan)
+    pools = pools.drop_duplicates(POOL_IDS)
+    return pools[pools["units"] > QUANTITY_TOLERANCE]
+
+
 def _found_at(
     queue: pd.DataFrame, lost: Floats, takers: pd.DataFrame, currency: str
 ) -> dict[int, list[tuple[float, str]]]:
@@ -125,6 +132,8 @@ def _taken(taker: Taker, units: float, own: float, currency: str) -> str:
     '4 go to L2 (12.00 EUR a unit lost by waiting, here 9.50)'
     """
     name, is_one = taker.order_line_id, units == 1
+    if taker.how == "idle":
+        return f"{units:,.10g} {'lies' if is_one else 'lie'} here still"
     if taker.how == "left":
         return f"{units:,.10g} {'was' if is_one else 'were'} shipped to {name}"
     goes = f"{units:,.10g} {'goes' if is_one else 'go'} to {name}"

@@ -242,7 +242,7 @@ def exceptions_page() -> str:
             "",
             "`lost_goods`: what was picked or shipped since is not lost. The lost units of a product are looked",
             "for, in the order of the queue, at lines that were shipped more than the last queue gave them, then",
-            "at lines that have more today; units found at neither are no longer here (counted again, moved,",
+            "at lines that have more today, then on the shelf; others are no longer here (counted again, moved,",
             "taken for a line that the queue does not hold). `date_moved`: the date told last held in the last",
             "queue and does so no more, or the day on which the line is expected to ship, or the date to tell, is",
             "more than `promise_move_days` off the last queue's. `group_blocks`: goods lie idle for a group if no",

@@ -149,3 +149,12 @@ def test_nothing_is_lost_where_nobody_waits():
     assert lost_goods(empty, SinceLast(the_day_before(published_queue(1)), left()), "EUR").empty
     assert lost_goods(published_queue(1), SinceLast(empty, left()), "EUR").empty
     assert isinstance(lost_goods(empty, SinceLast(empty, left()), "EUR"), pd.DataFrame)
+
+
+def test_goods_that_a_line_may_take_no_more_and_nobody_else_takes_lie_here_still():
+    now = published_queue(1, open_quantity=91.0, available_now=72.0, loss_if_waits=193.09)
+    since = SinceLast(the_day_before(now, ship_now_quantity=72.0), left())
+    said = lost(now, since).loc["L0", "said"]
+    assert said.startswith("Lost 72 of the 72 units that the last queue gave it: 72 lie here still; now ")
+    fewer = now.assign(available_now=70.0)
+    assert ": 70 lie here still, 2 are no longer here; now " in lost(fewer, since).loc["L0", "said"]
