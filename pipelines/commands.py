@@ -26,7 +26,9 @@ def demo(arguments: argparse.Namespace, progress: Progress) -> Answer:
     """The main job on a simulated company."""
     from pipelines.simulation import demonstrate
 
-    return Answer(None, demonstrate(arguments.store or "demo/store", arguments.out or "demo/queue"))
+    store = arguments.store or "demo/store"
+    progress.remember(Path(store))
+    return Answer(None, demonstrate(store, arguments.out or "demo/queue"))
 
 
 def check(arguments: argparse.Namespace, progress: Progress) -> Answer:
@@ -63,7 +65,6 @@ def sensitivity(arguments: argparse.Namespace, progress: Progress) -> Answer:
 
     site, as_of = _site_and_moment(arguments, progress)
     out = weigh_assumptions(site, as_of)
-    progress.keep(Path(site.store))
     return Answer(sensitivity_facts(out), sensitivity_text(out))
 
 
@@ -72,7 +73,7 @@ def explain(arguments: argparse.Namespace, progress: Progress) -> Answer:
     from pipelines.explained_line import explained
     from pipelines.explained_text import explained_text
 
-    site = open_site(arguments.settings, store=arguments.store)
+    site = _site_of_store(arguments, progress)
     stage("explain", "looking at line %s of the queue %s", arguments.line, arguments.queue)
     facts = explained(Path(site.store), arguments.line, arguments.queue)
     return Answer(facts, explained_text(facts))
@@ -84,7 +85,7 @@ def diff(arguments: argparse.Namespace, progress: Progress) -> Answer:
     from pipelines.compared_runs import compare_runs
     from pipelines.comparison_report import comparison_facts, comparison_text
 
-    site = open_site(arguments.settings, store=arguments.store)
+    site = _site_of_store(arguments, progress)
     stage("compare", "opening both mornings, and deciding anew what lies between them")
     found = compare_runs(site, arguments.first, arguments.second)
     if arguments.out:
@@ -99,7 +100,7 @@ def override(arguments: argparse.Namespace, progress: Progress) -> Answer:
     from erp.planner_words import Word
     from pipelines import override_command as words
 
-    site = open_site(arguments.settings, store=arguments.store)
+    site = _site_of_store(arguments, progress)
     at = _moment(arguments.at)
     if arguments.action == "list":
         facts = words.listed(site, at)
@@ -132,6 +133,12 @@ def simulate(arguments: argparse.Namespace, progress: Progress) -> Answer:
     from pipelines.simulation import simulate_company
 
     return Answer(None, simulate_company(arguments))
+
+
+def _site_of_store(arguments: argparse.Namespace, progress: Progress) -> Site:
+    site = open_site(arguments.settings, store=arguments.store)
+    progress.remember(Path(site.store))
+    return site
 
 
 def _site_and_moment(arguments: argparse.Namespace, progress: Progress) -> tuple[Site, datetime]:
@@ -178,9 +185,7 @@ def _go(arguments: argparse.Namespace, progress: Progress, flow: str, job: str) 
         return _what_if(arguments, site, as_of)
     given = {"settings": arguments.settings, "as_of": as_of.isoformat() + "Z"}
     given |= {name: getattr(arguments, name, None) for name in ("data", "store", "out")}
-    done = go(flow, lambda **_: getattr(jobs, job)(site, as_of), **given)
-    progress.keep(Path(site.store))
-    return done
+    return go(flow, lambda **_: getattr(jobs, job)(site, as_of), **given)
 
 
 def _what_if(arguments: argparse.Namespace, site: Site, as_of: datetime) -> Path:

@@ -10,6 +10,8 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import TextIO
 
+from erp.kept_files import write_text
+
 _log = logging.getLogger("backorder")
 FILE = "stage-seconds.json"
 STEADYING = 5.0  # seconds: a short stage says little about the machine's pace
@@ -51,6 +53,7 @@ def shown(quiet: bool, stream: TextIO | None = None) -> Iterator["Progress"]:
     _log.setLevel(logging.DEBUG)
     try:
         yield handler
+        handler.keep()
     finally:
         handler.close()
         _log.handlers[:], _log.propagate = before, propagates
@@ -67,6 +70,7 @@ class Progress(logging.Handler):
         super().__init__()  # of every level: plans and stages are noted even where they are not shown
         self.stream, self.shown_from = stream, shown_from
         self.started = time.monotonic()
+        self.store: Path | None = None
         self.remembered: dict[str, float] = {}
         self.took: dict[str, float] = {}
         self.to_come: list[str] = []
@@ -75,19 +79,18 @@ class Progress(logging.Handler):
         self._counter: Thread | None = None
 
     def remember(self, store: Path) -> None:
-        """Read how long the stages took the last time in this store."""
+        """Read how long the stages took the last time in this store, where this time's seconds are kept at the end."""
+        self.store = store
         try:
             self.remembered = {str(k): float(v) for k, v in json.loads((store / FILE).read_text()).items()}
         except (OSError, ValueError, AttributeError):
             self.remembered = {}  # never seen, or no memory of ours: the usual seconds stand in
 
-    def keep(self, store: Path) -> None:
+    def keep(self) -> None:
         """Write how long the stages of this job took; nothing where there is no store."""
         self._end_stage()
-        if self.took and store.is_dir():
-            part = store / f".{FILE}.part"
-            part.write_text(json.dumps(self.remembered | self.took, indent=1, sort_keys=True), encoding="utf-8")
-            part.replace(store / FILE)
+        if self.took and self.store is not None and self.store.is_dir():
+            write_text(self.store / FILE, json.dumps(self.remembered | self.took, indent=1, sort_keys=True))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Note plans and stages, and write what is to be shown."""

@@ -45,7 +45,6 @@ def test_each_stage_says_what_is_left_by_what_the_stages_took_the_last_time(tmp_
         LOG.warning("the arrival model is refused")
         stage("score", "scoring")
         clock.go(1.0)
-        job.keep(tmp_path)
     assert said.getvalue().splitlines() == [
         "   0.0 s  reading data; about 30 s left",
         "  13.0 s  building features; about 52 s left",
@@ -69,10 +68,10 @@ def test_without_a_last_time_the_usual_seconds_stand_in(clock):
 def test_quiet_says_warnings_alone_and_keeps_the_seconds_all_the_same(tmp_path, clock):
     said = io.StringIO()
     with shown(quiet=True, stream=said) as job:
+        job.remember(tmp_path)
         stage("facts", "reading")
         clock.go(2.0)
         LOG.warning("old stock")
-        job.keep(tmp_path)
     assert said.getvalue() == "   2.0 s  old stock\n"
     assert json.loads((tmp_path / FILE).read_text()) == {"facts": 2.0}
 
@@ -97,8 +96,8 @@ def test_a_damaged_memory_is_no_memory(tmp_path, text):
 
 def test_nothing_is_kept_where_there_is_no_store(tmp_path):
     with shown(quiet=True, stream=io.StringIO()) as job:
+        job.remember(tmp_path / "none")
         stage("facts", "reading")
-        job.keep(tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
 
