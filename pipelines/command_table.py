@@ -56,6 +56,7 @@ QUEUE = _option(
 ELSEWHERE = _option("--out", "also write the whole table into this folder", metavar="FOLDER")
 SITE = (DATA, STORE, AS_OF, SETTINGS)
 SAYS = (QUIET, JSON)
+DECIDES = (DATA, STORE, OUT, AS_OF, SETTINGS, POLICY, *SAYS)
 
 COMMANDS = (
     Command(
@@ -73,7 +74,7 @@ COMMANDS = (
     Command(
         "run",
         "the main job: check, train if no model serves T, score, give out the goods, publish",
-        (DATA, STORE, OUT, AS_OF, SETTINGS, POLICY, *SAYS),
+        DECIDES,
         (
             (f"run --data extract --store state --out queue --as-of {T}", "the morning's queue"),
             ("run --data extract --store state --out queue", "as of now; after a planner's word say, or new goods"),
@@ -89,7 +90,7 @@ COMMANDS = (
     Command(
         "score",
         "score and publish with the models that serve T",
-        (DATA, STORE, OUT, AS_OF, SETTINGS, POLICY, *SAYS),
+        DECIDES,
         ((f"score --data extract --store state --out queue --as-of {T}", "`run` without training"),),
     ),
     Command(
@@ -150,7 +151,7 @@ COMMANDS = (
     Command(
         "sensitivity",
         "how far a wrong assumption moves money and lines; publishes no queue",
-        (DATA, STORE, OUT, AS_OF, SETTINGS, POLICY, *SAYS),
+        DECIDES,
         ((f"sensitivity --data extract --store state --out weighed --as-of {T}", "sensitivity.csv and tornado.csv"),),
     ),
     Command(
