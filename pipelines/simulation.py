@@ -61,6 +61,7 @@ def simulate_company(arguments: argparse.Namespace) -> str:
     shape = CompanyShape(
         n_customers=arguments.customers, n_products=arguments.products, n_days=arguments.days, seed=arguments.seed
     )
+    stage("simulate", "simulating a company of %d customers over %d days", shape.n_customers, shape.n_days)
     company = simulate(shape)
     for _ in range(arguments.days_on):
         step(company)
