@@ -47,7 +47,7 @@ ui: .venv/ready
 
 # Needs uv: it writes hashes and no addresses.
 lock:
-	uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --extra dev --extra bench pyproject.toml -o requirements.lock
+	uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --extra dev --extra bench --extra postgres --extra tryton pyproject.toml -o requirements.lock
 
 wheel: .venv/ready
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || uv pip install --quiet --python $(BIN)/python pip

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from erp.fingerprint import fingerprint
 from erp.kept_files import fill_folder, write_text
 
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _SCHEMA = f"""
 -- One row per opened run; a resumed run is a new row with the same folder.
 create table runs (
@@ -35,6 +35,17 @@ create table promotions (
     trained_as_of text not null, as_of text not null, metrics text not null, who text not null,
     promoted_at text not null
 );
+-- One row per apply or undo of a run at one destination; its id is the sequence of its items. At most one is open.
+create table deliveries (
+    id integer primary key autoincrement, run_id text not null, destination text not null, kind text not null,
+    state text not null, who text not null, started_at text not null, ended_at text
+);
+-- One row per line and payload of a delivery: what it shall say (null: taken out), what it said before.
+create table outbox (
+    key text primary key, delivery_id integer not null, order_line_id text not null, place integer not null,
+    payload text, previous text, version text, state text not null, answer text not null, changed_at text not null
+);
+create index outbox_of_delivery on outbox(delivery_id, state);
 pragma user_version = {_SCHEMA_VERSION};
 """
 

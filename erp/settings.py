@@ -10,6 +10,13 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 PREFIX = "BACKORDER_"
+# Settings that do not decide what the facts are.
+_NO_READING = frozenset(
+    {"data", "store", "out", "memory_limit", "policy", "ledger", "late_extract_minutes", "destination", "apply"}
+    | {"apply_max_lines", "apply_max_slip_days", "apply_max_money"}
+    | {"data_password_file", "destination_password_file", "ledger_password_file"}
+)
+_TABLES = frozenset({"policy", "destination"})  # in the file only
 CAUSES = ("customer", "seller", "change")  # who a cancellation can come from; a change is no loss
 
 
@@ -42,6 +49,16 @@ class Site:
     cancel_reasons: Mapping[str, str] = field(default_factory=dict)  # cause of each reason code, see below
     memory_limit: str = "1500MB"  # of the feature engine
     policy: Mapping[str, Any] = field(default_factory=dict)
+    ledger: str = ""  # postgresql://user@host/db?schema=name; empty: SQLite in the store
+    late_extract_minutes: int = 60  # a source read so long after T still tells T: reading an ERP takes minutes
+    destination: Mapping[str, Any] = field(default_factory=dict)  # where `apply` writes: `kind` and what it needs
+    apply: str = "ask"  # or auto: written at once where the limits below hold
+    apply_max_lines: int = 50  # lines whose goods one apply may change without asking
+    apply_max_slip_days: int = 7  # days that one apply may put off a line's date without asking
+    apply_max_money: float = 10000.0  # loss_if_waits of the lines whose goods one apply may change without asking
+    data_password_file: str = ""  # of the source's user; or BACKORDER_DATA_PASSWORD in the environment
+    destination_password_file: str = ""  # or BACKORDER_DESTINATION_PASSWORD
+    ledger_password_file: str = ""  # or BACKORDER_LEDGER_PASSWORD
 
     def __post_init__(self) -> None:
         """Refuse what no run could use."""
@@ -57,13 +74,16 @@ class Site:
             raise SettingsError("handling_days, max_lag_hours, max_stock_age_days and reorder_days cannot be negative")
         if bad := {reason: cause for reason, cause in self.cancel_reasons.items() if cause not in CAUSES}:
             raise SettingsError(f"cancel_reasons maps {bad}; a reason is one of {', '.join(CAUSES)}")
+        if self.apply not in ("ask", "auto"):
+            raise SettingsError(f"apply is {self.apply!r}; it is ask or auto")
+        if min(self.apply_max_lines, self.apply_max_slip_days, self.apply_max_money, self.late_extract_minutes) < 0:
+            raise SettingsError("apply_max_lines, _slip_days, _money and late_extract_minutes cannot be negative")
         if not set(self.working_days) <= set(range(7)) or not self.working_days:
             raise SettingsError(f"working_days is {self.working_days}; it lists days from 0 (Monday) to 6 (Sunday)")
 
     def reading(self) -> dict[str, Any]:
-        """The settings that decide what the facts are: everything but places, memory and policy."""
-        outside = {"data", "store", "out", "memory_limit", "policy"}
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in outside}
+        """The settings that decide what the facts are: everything but places, memory, policy and delivery."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _NO_READING}
 
 
 def open_site(settings: str | Path | None = None, **given: Any) -> Site:
@@ -86,7 +106,7 @@ def open_site(settings: str | Path | None = None, **given: Any) -> Site:
     known = {f.name: f for f in fields(Site)}
     for name, text in os.environ.items():
         key = name.removeprefix(PREFIX).lower()
-        if name.startswith(PREFIX) and key in known and key != "policy":
+        if name.startswith(PREFIX) and key in known and key not in _TABLES:
             table[key] = text
     table |= {key: value for key, value in given.items() if value is not None}
     if unknown := sorted(set(table) - set(known)):
@@ -109,7 +129,7 @@ def _read_file(settings: str | Path | None) -> dict[str, Any]:
 def _typed(key: str, value: Any, example: Any) -> Any:
     """The value in the type of the field's default; text comes from the environment."""
     try:
-        if key == "policy":
+        if key in _TABLES:
             return dict(value)
         if key == "cancel_reasons":
             return _reasons(value)
