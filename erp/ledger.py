@@ -17,6 +17,7 @@ from erp.fingerprint import fingerprint
 from erp.kept_files import fill_folder, write_text
 
 _SCHEMA_VERSION = 2
+PUBLISHED = ("published", "sent", "confirmed")  # states of a run whose queue went out
 _SCHEMA = f"""
 -- One row per opened run; a resumed run is a new row with the same folder.
 create table runs (

@@ -21,6 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     arguments = parser().parse_args(argv)
     from erp.contract import ContractError
+    from erp.destination import DeliveryError
     from erp.ledger import LedgerError, StoreBusy
     from erp.queue_files import PublishError
     from erp.settings import SettingsError
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refused(f"{trouble.filename or 'a file'}: {trouble.strerror or trouble}; mend that and run it again")
     except sqlite3.DatabaseError as damage:
         return _refused(f"the store's ledger cannot be used ({damage}); restore it, or take another --store")
-    except (ContractError, SettingsError, LedgerError, PublishError, ValueError) as refusal:
+    except (ContractError, SettingsError, LedgerError, PublishError, DeliveryError, ValueError) as refusal:
         return _refused(str(refusal))
 
 

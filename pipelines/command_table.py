@@ -11,6 +11,8 @@ EXIT_CODES = {
     1: "refused; the message says what, how many, which, and what to do",
     2: "the command line cannot be read",
     3: "another process holds the store",
+    4: "shown, and nothing written: it waits for a person's approval",
+    5: "written, but not all of it: some lines were not taken, or nobody can tell whether they arrived",
     130: "interrupted; run it again, and it goes on where it stopped",
 }
 RULES = ("planners", "fifo", "value", "queue")
@@ -54,6 +56,21 @@ QUEUE = _option(
     metavar="RUN",
 )
 ELSEWHERE = _option("--out", "also write the whole table into this folder", metavar="FOLDER")
+DELIVERS = (
+    _option("run", "as --queue of explain: last, a run id, a day or time", nargs="?", default="last", metavar="RUN"),
+    _option("--approve", "write exactly what was shown under this code", metavar="CODE"),
+    _option("--who", "who approves it (default: the user of this machine)"),
+    _option(
+        "--arrived",
+        "of lines whose answer was lost at a destination that cannot be asked: did they arrive? Look there first",
+        choices=("yes", "no"),
+    ),
+    STORE,
+    ELSEWHERE,
+    SETTINGS,
+    QUIET,
+    JSON,
+)
 SITE = (DATA, STORE, AS_OF, SETTINGS)
 SAYS = (QUIET, JSON)
 DECIDES = (DATA, STORE, OUT, AS_OF, SETTINGS, POLICY, *SAYS)
@@ -141,6 +158,22 @@ COMMANDS = (
             ('override lift --line 4711-10 --who Ada --why "they took another make"', "from now on"),
             ("override list", "every word that was not taken back, and whether it holds"),
         ),
+    ),
+    Command(
+        "apply",
+        "write a published queue to the ERP: shows what would change there, and writes what is approved, or within the"
+        " limits where the settings say auto; picked, packed and shipped goods are never touched",
+        DELIVERS,
+        (
+            ("apply last --settings backorder.toml", "shows; on a terminal it asks, elsewhere it exits with 4"),
+            ("apply last --settings backorder.toml --approve 3fa9c1 --who Ada", "writes exactly what was shown"),
+        ),
+    ),
+    Command(
+        "undo",
+        "restore what the ERP said before a run was applied, where it still says what was written",
+        DELIVERS,
+        (("undo last --settings backorder.toml", "shows; approve it as with apply"),),
     ),
     Command(
         "review",

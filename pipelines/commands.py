@@ -1,6 +1,7 @@
 """What the commands do; each answers with facts, for programs, and a text, for people."""
 
 import argparse
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -10,7 +11,7 @@ from typing import Any
 from erp.settings import SettingsError, Site, open_site, utc_moment
 from pipelines.progress import Progress, stage
 
-REFUSED = 1
+REFUSED, WAITS_FOR_APPROVAL, NOT_ALL = 1, 4, 5
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,16 @@ def override(arguments: argparse.Namespace, progress: Progress) -> Answer:
     return Answer(facts, words.said_text(facts))
 
 
+def apply(arguments: argparse.Namespace, progress: Progress) -> Answer:
+    """Write a queue to the ERP."""
+    return _deliver(arguments, progress)
+
+
+def undo(arguments: argparse.Namespace, progress: Progress) -> Answer:
+    """Restore what the ERP said before."""
+    return _deliver(arguments, progress)
+
+
 def review(arguments: argparse.Namespace, progress: Progress) -> Answer:
     """A published morning compared with its evening."""
     from pipelines.evening import evening_text, write_evening
@@ -133,6 +144,35 @@ def simulate(arguments: argparse.Namespace, progress: Progress) -> Answer:
     from pipelines.simulation import simulate_company
 
     return Answer(None, simulate_company(arguments))
+
+
+def _deliver(arguments: argparse.Namespace, progress: Progress) -> Answer:
+    from getpass import getuser
+
+    from pipelines import delivery
+    from pipelines.delivery_report import changes_table, delivery_facts, delivery_text
+
+    site = _site_of_store(arguments, progress)
+    do, who = getattr(delivery, arguments.command), arguments.who or getuser()
+    arrived = None if arguments.arrived is None else arguments.arrived == "yes"
+    done = do(site, arguments.run, arguments.approve, who, arrived)
+    if done.ending == "shown" and _may_ask(arguments):
+        print(delivery_text(done, who))
+        if input("write exactly this? [y/N] ").strip().lower() in ("y", "yes"):
+            done = do(site, done.plan.run_id, done.plan.code, who)
+    if arguments.out:
+        from erp.queue_files import write_csv
+
+        Path(arguments.out).mkdir(parents=True, exist_ok=True)
+        write_csv(changes_table(done.plan), Path(arguments.out) / "changes.csv")
+    not_all = done.ending == "unfinished" or done.not_taken or done.differ
+    code = {"shown": WAITS_FOR_APPROVAL, "refused": REFUSED}.get(done.ending, NOT_ALL if not_all else 0)
+    return Answer(delivery_facts(done), delivery_text(done, who), code)
+
+
+def _may_ask(arguments: argparse.Namespace) -> bool:
+    """Whether a person sits there who can answer."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and not arguments.json
 
 
 def _site_of_store(arguments: argparse.Namespace, progress: Progress) -> Site:

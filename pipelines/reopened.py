@@ -13,7 +13,7 @@ import pandas as pd
 from decisions.morning import GivenTo
 from decisions.policy import Policy
 from erp.known import Facts
-from erp.ledger import Ledger, LedgerError, utc_time
+from erp.ledger import PUBLISHED, Ledger, LedgerError, utc_time
 from erp.queue_files import MANIFEST, read_manifest
 from erp.settings import Site
 from features.feature_tables import read_features
@@ -127,7 +127,7 @@ def _run_id_of(ledger: Ledger, which: str) -> str:
     if which and (Path(which) / MANIFEST).is_file():
         return str(read_manifest(Path(which))["run_id"])
     rows = [row for row in ledger.runs() if row["run_id"]]
-    published = [row for row in rows if row["state"] == "published"]
+    published = [row for row in rows if row["state"] in PUBLISHED]
     if not rows or which == LAST:
         if not published:
             raise LedgerError(f"nothing was published from the store {ledger.store}; `backorder run` does it")
