@@ -47,6 +47,7 @@ create table outbox (
     payload text, previous text, version text, state text not null, answer text not null, changed_at text not null
 );
 create index outbox_of_delivery on outbox(delivery_id, state);
+create index outbox_of_line on outbox(order_line_id, state);
 pragma user_version = {_SCHEMA_VERSION};
 """
 

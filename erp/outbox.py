@@ -16,6 +16,7 @@ from erp.ledger import Ledger, LedgerError, utc_text
 Kind = Literal["apply", "undo"]
 # pending: noted, surely not sent. sending: sent or being sent, no answer noted. unknown: asked for in vain.
 # accepted, skipped, refused: final, as in `erp.destination.Outcome`.
+KEPT_DELIVERIES = 30  # whose items are kept whole: a month of mornings
 OPEN_STATES = ("pending", "sending", "unknown")
 UNCERTAIN_STATES = ("sending", "unknown")
 
@@ -81,6 +82,19 @@ class Outbox:
         """Note that nothing more happens to a delivery."""
         now = utc_text(datetime.now(UTC))
         self.ledger.write("update deliveries set state = ?, ended_at = ? where id = ?", state, now, delivery.id)
+
+    def forget(self, destination: str) -> None:
+        """Drop items older than the last KEPT_DELIVERIES deliveries, but never what a line says there now."""
+        query = "select id from deliveries where destination = ? order by id desc limit ?"
+        newest = self.ledger.read(query, destination, KEPT_DELIVERIES)
+        oldest_kept = min((int(row["id"]) for row in newest), default=0)
+        self.ledger.write(
+            "delete from outbox where delivery_id < ? and delivery_id in (select id from deliveries where"
+            " destination = ?) and not (state = 'accepted' and delivery_id = (select max(n.delivery_id) from outbox n"
+            " join deliveries d on d.id = n.delivery_id where d.destination = ? and n.state = 'accepted'"
+            " and n.order_line_id = outbox.order_line_id))",
+            *(oldest_kept, destination, destination),
+        )
 
     def unfinished(self, destination: str) -> Delivery | None:
         """The delivery to this destination that is still open; there is at most one."""

@@ -223,6 +223,7 @@ class _Desk:
         if not self.work_off(delivery):
             return self._delivered(plan, "unfinished", delivery)
         self.outbox.close(delivery)
+        self.outbox.forget(plan.destination)
         self._note_state(plan, whole=False)
         differ = self._read_back(delivery)
         delivered = replace(self._delivered(plan, "written", delivery), differ=differ)
