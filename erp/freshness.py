@@ -20,8 +20,8 @@ MAY_SHRINK = ("reservations", "overrides")
 DayCounts = Mapping[str, Mapping[str, int]]
 
 
-def read_extract(folder: Path) -> dict[str, dict[str, datetime]]:
-    """`extract.json`: per table, from when and until when it is complete; empty without the file.
+def read_extract(path: Path) -> dict[str, dict[str, datetime]]:
+    """Read `extract.json`: per table, from when and until when it is complete; empty without the file.
 
     The tables stand under "tables" or beside `taken_at`.
 
@@ -30,7 +30,6 @@ def read_extract(folder: Path) -> dict[str, dict[str, datetime]]:
     ContractError
         If the file is no JSON or a time in it is none.
     """
-    path = folder / "extract.json"
     if not path.exists():
         return {}
     try:

@@ -12,22 +12,18 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from zoneinfo import ZoneInfo
 
 import duckdb
 import pandas as pd
 
 from erp.contract import SWITCHES_OFF, TABLES, ContractError
+from erp.engine import engine
 from erp.fingerprint import fingerprint
 from erp.freshness import DayCounts, day_counts, lagging, lost_rows, read_extract
 from erp.laws import Findings, judge
 from erp.settings import Site
-from erp.source import open_folder, stage
-
-# One thread: sums of floats then add up in one order, and equal facts give equal bytes.
-_ENGINE: dict[str, str | bool | int | float | list[str]] = {"threads": 1, "preserve_insertion_order": True}
-
+from erp.source import open_source, stage
 
 @dataclass(frozen=True)
 class LastRun:
@@ -69,21 +65,12 @@ class Facts:
     @contextmanager
     def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """The facts as tables `history_*` of an in-memory database, shown as of T."""
-        with _engine(self.site) as connection:
+        with engine(self.site) as connection:
             for path in sorted((self.folder / "tables").glob("*.parquet")):
                 connection.execute(
                     f"create table history_{path.stem} as select * from read_parquet($file)", {"file": str(path)}
                 )
             _create_views(connection, self.site, self.as_of)
-            yield connection
-
-
-@contextmanager
-def _engine(site: Site) -> Iterator[duckdb.DuckDBPyConnection]:
-    with TemporaryDirectory(prefix="backorder-") as spill:
-        options = _ENGINE | {"memory_limit": site.memory_limit, "temp_directory": spill}
-        with duckdb.connect(config=options) as connection:
-            connection.execute("set TimeZone = 'UTC'")
             yield connection
 
 
@@ -98,7 +85,7 @@ def checked(
     site: Site, as_of: datetime, last: LastRun | None = None
 ) -> Iterator[tuple[Findings, duckdb.DuckDBPyConnection]]:
     """What `check` says, and while it lasts a connection to the lawful facts, shown as of T."""
-    with _engine(site) as connection:
+    with engine(site) as connection:
         findings = _judged(connection, site, as_of, last)[0]
         _create_views(connection, site, as_of)
         yield findings, connection
@@ -112,7 +99,7 @@ def gather(folder: Path, site: Site, as_of: datetime, last: LastRun | None = Non
     ContractError
         If a table is missing, lags, lost rows, or breaks laws beyond the tolerated share; every reason is named.
     """
-    with _engine(site) as connection:
+    with engine(site) as connection:
         findings, counts = _judged(connection, site, as_of, last)
         if findings.stops:
             raise ContractError("\n".join(findings.stops))
@@ -131,7 +118,7 @@ def gather(folder: Path, site: Site, as_of: datetime, last: LastRun | None = Non
 def _judged(
     connection: duckdb.DuckDBPyConnection, site: Site, as_of: datetime, last: LastRun | None
 ) -> tuple[Findings, DayCounts]:
-    source = open_folder(site.data, site.store)
+    source = open_source(site, as_of)
     present = stage(connection, source)
     findings = judge(connection, site, as_of, present)
     counts = day_counts(connection)
@@ -140,7 +127,7 @@ def _judged(
         connection.execute(f"drop table staged_{name}")  # memory: read and judged
     for statement in _statements("history.sql"):
         connection.execute(statement.replace("$assumed_margin_share", repr(site.assumed_margin_share)))
-    extract = read_extract(source.folder)
+    extract = read_extract(source.extract)
     stops, notes = lagging(connection, site, as_of, extract)
     findings.stops = too_early + findings.stops + stops
     findings.notes += notes + _switched_off(connection, present) + _old_stock(connection, site, as_of)

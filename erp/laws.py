@@ -17,15 +17,11 @@ import pandera.errors
 import pandera.pandas as pa
 
 from erp.contract import OPTIONAL_PARENTS, TABLES, Table
+from erp.moments import ALWAYS, IN_EXTRACT, day_name, holds_only_days, moment, time_sql
 from erp.settings import Site
-from erp.source import WORDS_LABEL
 
 # Tables whose rows are known to what names them also while they are set aside.
 _LINES = ("order_lines", "purchase_orders")
-# A word in the store was checked when it was said; what it names may leave the extract since, and the list says so.
-_IN_EXTRACT, _IN_STORE = f"file_name <> '{WORDS_LABEL}'", f"file_name = '{WORDS_LABEL}'"
-# Facts without a time of their own count as known from the start.
-ALWAYS = "timestamp '1900-01-01'"
 
 
 @dataclass
@@ -90,28 +86,28 @@ def _see(connection: duckdb.DuckDBPyConnection, table: Table, site: Site, as_of:
     """Create `seen_NAME`: the distinct rows known at T. Returns the number of rows before copies were collapsed."""
     times = [column for column in table.columns if table.kind(column) == "time" and column in columns]
     zone = site.timezone.replace("'", "''")
-    recorded_by_day, is_local = _day_only(connection, table, "recorded_at", as_of, "true", zone)
-    recorded = _time_sql("recorded_at", recorded_by_day, is_local, zone)
-    visible = f"(recorded_at is null or {recorded.known} <= {_moment(as_of)})"
+    recorded_by_day, is_local = holds_only_days(connection, table, "recorded_at", as_of, "true", zone)
+    recorded = time_sql("recorded_at", recorded_by_day, is_local, zone)
+    visible = f"(recorded_at is null or {recorded.known} <= {moment(as_of)})"
     days, own_known, own_starts, is_day_only = [], ALWAYS, ALWAYS, False
     for column in times:
-        day_only, is_local = _day_only(connection, table, column, as_of, visible, zone)
-        time = _time_sql(column, day_only, is_local, zone)
-        days.append(f"{time.day} as {_day_name(column)}")
+        day_only, is_local = holds_only_days(connection, table, column, as_of, visible, zone)
+        time = time_sql(column, day_only, is_local, zone)
+        days.append(f"{time.day} as {day_name(column)}")
         if column == table.own_time:
             own_known, own_starts, is_day_only = time.known, column, day_only
     # A fact recorded before it happened is known when it happens.
     known = f"case when recorded_at is not null then greatest({recorded.known}, {own_starts}) else {own_known} end"
     cells = ", ".join(_cell(table, column, site) for column in table.columns)
     missing_days = [
-        f"cast(null as date) as {_day_name(c)}" for c in table.columns if table.kind(c) == "time" and c not in columns
+        f"cast(null as date) as {day_name(c)}" for c in table.columns if table.kind(c) == "time" and c not in columns
     ]
     connection.execute(
         f"""create table seen_{table.name} as
             with read as (select file_name, file_row, {cells} from staged_{table.name})
             select *, {known} as known_at, {own_known} as happened_at, {", ".join([*days, *missing_days])},
                    {str(is_day_only).lower()} as is_day_only, {str(recorded_by_day).lower()} as is_recorded_by_day
-            from read where {known} <= {_moment(as_of)} or {known} is null"""
+            from read where {known} <= {moment(as_of)} or {known} is null"""
     )
     return _collapse_copies(connection, table)
 
@@ -130,43 +126,6 @@ def _collapse_copies(connection: duckdb.DuckDBPyConnection, table: Table) -> int
                              * exclude (file_name, file_row) from {name} group by all)"""
         )
     return int(n_rows)
-
-
-@dataclass(frozen=True)
-class _TimeSql:
-    known: str  # when a fact with this time is known
-    day: str  # its day in the site's timezone
-
-
-def _time_sql(column: str, day_only: bool, is_local: bool, zone: str) -> _TimeSql:
-    """SQL of a time; a word in the store has a moment even where all others of the column are days."""
-    is_utc = zone == "UTC"
-    local_day = (
-        f"cast({column} as date)" if is_utc else f"cast(timezone('{zone}', {column} at time zone 'UTC') as date)"
-    )
-    if not day_only:
-        return _TimeSql(column, local_day)
-    day = local_day if is_local else f"cast({column} as date)"
-    # A day-only fact is known at the end of its day: 00:00 of the next one in the site's timezone.
-    known = f"timezone('{zone}', cast({day} + 1 as timestamp)) at time zone 'UTC'"
-    return _TimeSql(
-        f"case when {_IN_STORE} then {column} else {known} end",
-        f"case when {_IN_STORE} then {local_day} else {day} end",
-    )
-
-
-def _day_only(
-    connection: duckdb.DuckDBPyConnection, table: Table, column: str, as_of: datetime, visible: str, zone: str
-) -> tuple[bool, bool]:
-    """Whether the column holds only midnights before T, and whether they are the site's rather than UTC's."""
-    utc, local, n = connection.execute(
-        f"""select bool_and(date_trunc('day', {column}) = {column}),
-                   bool_and(date_trunc('day', timezone('{zone}', {column} at time zone 'UTC'))
-                            = timezone('{zone}', {column} at time zone 'UTC')), count({column})
-            from staged_{table.name}
-            where {column} < {_moment(as_of)} and {visible} and {_IN_EXTRACT}"""
-    ).fetchall()[0]
-    return bool(n and (utc or local)), bool(n and local and not utc)
 
 
 def _cell(table: Table, column: str, site: Site) -> str:
@@ -270,7 +229,7 @@ def _judge_parents(connection: duckdb.DuckDBPyConnection, table: Table, present:
         rows = f"seen_{parent}" if parent in {table.name, *_LINES} else f"lawful_{parent}"
         orphan = f"{column} is not null and {column} not in (select {name} from {rows} where {name} is not null)"
         if table.name == "overrides":
-            orphan += f" and {_IN_EXTRACT}"
+            orphan += f" and {IN_EXTRACT}"
         connection.execute(
             f"""insert into breaches select '{table.name}', file_name, file_row, '{column}',
                        'references exist', {column} from seen_{table.name} where {orphan}"""
@@ -287,12 +246,12 @@ def _judge_times(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
     link, parent = next(iter(table.parents.items()))
     connection.execute(
         f"""insert into breaches
-            with ordered as (select {link}, min({parent_time}) as moment, min({_day_name(parent_time)}) as day,
+            with ordered as (select {link}, min({parent_time}) as moment, min({day_name(parent_time)}) as day,
                                     bool_or(is_day_only) as is_day_only from lawful_{parent} group by {link})
             select '{table.name}', s.file_name, s.file_row, '{own}', '{own} is not before {parent_time}',
                    cast(s.{own} as varchar)
             from seen_{table.name} s join ordered o using ({link})
-            where case when s.is_day_only or o.is_day_only then s.{_day_name(own)} < o.day
+            where case when s.is_day_only or o.is_day_only then s.{day_name(own)} < o.day
                        else s.{own} < o.moment end"""
     )
 
@@ -309,7 +268,7 @@ def _judge_overrides(connection: duckdb.DuckDBPyConnection) -> None:
            union all
            select 'overrides', file_name, file_row, 'order_id', 'references exist', order_id
            from seen_overrides where not is_deleted and order_id is not null and """
-        + _IN_EXTRACT
+        + IN_EXTRACT
         + " and order_id not in (select order_id from seen_order_lines where order_id is not null)"
     )
 
@@ -334,8 +293,10 @@ def _close(connection: duckdb.DuckDBPyConnection, table: Table, n_staged: int, c
         link, target, why = "order_line_id", "set_aside_lines", f", 'a row of {name} breaks a law'"
         if name == "receipts":
             link, target, why = "po_line_id", "set_aside_inbound", ""
+        # A broken row that was corrected or taken back since breaks no law any more.
+        newest = "" if versions == only else f"qualify lead(known_at) over {order} is null"
         connection.execute(
-            f"insert into {target} select distinct {link}{why} from seen_{name} s"
+            f"insert into {target} select distinct {link}{why} from (select * from seen_{name} {newest}) s"
             f" where {link} is not null and {is_broken}"
         )
     ends = f"select min({table.own_time}), max({table.own_time}) from lawful_{name}"
@@ -371,14 +332,6 @@ def _beyond_tolerance(findings: Findings, site: Site) -> list[str]:
             " correct the extract, or raise tolerated_share to set such rows aside"
         )
     return stops
-
-
-def _day_name(column: str) -> str:
-    return column.removesuffix("_at") + "_on"
-
-
-def _moment(as_of: datetime) -> str:
-    return f"timestamp '{as_of.isoformat(sep=' ')}'"
 
 
 def _one(connection: duckdb.DuckDBPyConnection, query: str) -> Any:

@@ -1,63 +1,26 @@
 """The store's memory: who holds it, which runs there were, what each published, which model was champion when."""
 
 import json
-import os
 import shutil
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from erp.fingerprint import fingerprint
-from erp.kept_files import fill_folder, write_text
+from erp.kept_files import fill_folder
+from erp.ledger_database import LedgerDatabase, Row
+from erp.ledger_database import LedgerError as LedgerError
+from erp.ledger_place import forget_place, open_database, place_of, settle_place
+from erp.settings import Site
+from erp.store_lock import StoreBusy as StoreBusy
+from erp.store_lock import hold, is_held_here
 
-_SCHEMA_VERSION = 2
 PUBLISHED = ("published", "sent", "confirmed")  # states of a run whose queue went out
-_SCHEMA = f"""
--- One row per opened run; a resumed run is a new row with the same folder.
-create table runs (
-    id integer primary key autoincrement, run_id text, key text not null, as_of text not null, state text not null,
-    folder text not null, started_at text not null, ended_at text, facts text, models text, policy text, code text,
-    out text, queue text, n_lines integer, counts text, error text
-);
--- One row per kept step of a run folder: what went in, what came out.
-create table steps (
-    folder text not null, name text not null, file text not null, inputs text not null, output text not null,
-    seconds real not null, made_because text not null, made_at text not null, primary key (folder, name)
-);
--- One row per promotion of a model version; as_of is the time from which it is champion.
-create table promotions (
-    id integer primary key autoincrement, name text not null, version_hash text not null, folder text not null,
-    trained_as_of text not null, as_of text not null, metrics text not null, who text not null,
-    promoted_at text not null
-);
--- One row per apply or undo of a run at one destination; its id is the sequence of its items. At most one is open.
-create table deliveries (
-    id integer primary key autoincrement, run_id text not null, destination text not null, kind text not null,
-    state text not null, who text not null, started_at text not null, ended_at text
-);
--- One row per line and payload of a delivery: what it shall say (null: taken out), what it said before.
-create table outbox (
-    key text primary key, delivery_id integer not null, order_line_id text not null, place integer not null,
-    payload text, previous text, version text, state text not null, answer text not null, changed_at text not null
-);
-create index outbox_of_delivery on outbox(delivery_id, state);
-create index outbox_of_line on outbox(order_line_id, state);
-pragma user_version = {_SCHEMA_VERSION};
-"""
-
-
-class StoreBusy(Exception):  # noqa: N818 - a state to wait for, not an error of anybody
-    """Another process holds the store."""
-
-
-class LedgerError(Exception):
-    """The ledger cannot answer, or was asked for something that would make it wrong."""
+# A statement's words for "stays what it is if its queue went out, else failed".
+FAILED_UNLESS_PUBLISHED = f"case when state in {PUBLISHED} then state else 'failed' end"
 
 
 @dataclass(frozen=True)
@@ -85,31 +48,27 @@ class ModelVersion:
 
 
 @contextmanager
-def lock_store(store: Path) -> "Iterator[Ledger]":
+def lock_store(store: Path, site: Site | None = None) -> "Iterator[Ledger]":
     """Hold the store alone; create its ledger if need be and mark runs of dead processes as failed.
 
     The operating system drops the lock with the process that held it, so a killed run leaves none behind.
+
+    Parameters
+    ----------
+    site : says where the ledger is; None: wherever the store has it, in the store if it has none yet
 
     Raises
     ------
     StoreBusy
         Within a second, if another process (or this one, twice) holds it.
+    LedgerError
+        If the store keeps its ledger elsewhere than the site says, or its database cannot be reached.
     """
-    store.mkdir(parents=True, exist_ok=True)
-    lock, holder = FileLock(store / "store.lock"), _holder_file(store)
-    try:
-        lock.acquire(timeout=0.3)
-    except Timeout:
-        raise StoreBusy(_busy_text(store)) from None
-    try:
-        write_text(holder, json.dumps({"pid": os.getpid(), "since": utc_text(datetime.now(UTC))}))
+    with hold(store):
         ledger = Ledger(store)
-        ledger.create()
-        ledger.fail_leftovers()
-        yield ledger
-    finally:
-        holder.unlink(missing_ok=True)
-        lock.release()
+        with ledger.created(site):
+            ledger.fail_leftovers()
+            yield ledger
 
 
 class Ledger:
@@ -117,73 +76,91 @@ class Ledger:
 
     def __init__(self, store: Path) -> None:
         self.store = store
-        self._file = store / "ledger.sqlite"
+        self._database: LedgerDatabase | None = None
+        self.leftovers: list[dict[str, Any]] = []  # runs of dead processes, as they were found when it was locked
 
-    def create(self) -> None:
-        """Create the database, whole or not at all, unless it is there."""
-        if self._file.exists():
-            return
-        part = self._file.with_name("ledger.sqlite.part")
-        part.unlink(missing_ok=True)
-        with closing(sqlite3.connect(part)) as connection:
-            connection.executescript("pragma journal_mode = wal;" + _SCHEMA)
-        os.replace(part, self._file)
+    @contextmanager
+    def created(self, site: Site | None) -> Iterator[None]:
+        """Create the database, whole or not at all, or bring an older one to this version; connected within."""
+        is_new = place_of(self.store) is None
+        database = open_database(self.store, settle_place(self.store, site))
+        try:
+            database.make()
+        except BaseException:
+            if is_new:
+                forget_place(self.store)
+            raise
+        self._database = database
+        with database.kept_open():
+            yield
 
-    def read(self, query: str, *values: object) -> list[sqlite3.Row]:
-        """Rows of a query; none if the store has no ledger yet."""
-        if not self._file.exists():
-            return []
-        with self._connected() as connection:
-            return connection.execute(query, values).fetchall()
+    @property
+    def store_id(self) -> str:
+        """Names the store where several share a place; empty before it was locked once."""
+        place = place_of(self.store)
+        return place.store_id if place else ""
+
+    def read(self, query: str, *values: object) -> list[Row]:
+        """Rows of a query, with `?` for each value; none if the store has no ledger yet."""
+        database = self._opened()
+        return database.read(query, values) if database else []
 
     def write(self, statement: str, *values: object) -> int:
-        """Carry out one statement for good and return the id of the row it inserted.
+        """Carry out one statement for good and give the id that its `returning id` says, else 0.
 
         Raises
         ------
         LedgerError
             If this process does not hold the store.
         """
-        self._check_holder()
-        with self._connected() as connection, connection:
-            return connection.execute(statement, values).lastrowid or 0
+        return self._writable().write(statement, [values])
 
     def write_all(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
         """Run a statement for every row in one transaction: all of them stand, or none."""
-        self._check_holder()
-        with self._connected() as connection, connection:
-            connection.executemany(statement, rows)
+        database = self._writable()
+        if rows:
+            database.write(statement, rows)
 
-    def _check_holder(self) -> None:
-        if _holder(self.store).get("pid") != os.getpid():
+    def _opened(self) -> LedgerDatabase | None:
+        if self._database is None and (place := place_of(self.store)) is not None:
+            database = open_database(self.store, place)
+            self._database = database if database.is_made() else None
+        return self._database
+
+    def _writable(self) -> LedgerDatabase:
+        database = self._opened() if is_held_here(self.store) else None
+        if database is None:
             raise LedgerError("this process does not hold the store; write to it within `with lock_store(store)`")
+        return database
 
     def fail_leftovers(self) -> None:
         """Mark as failed every run that has not ended: whoever holds the lock knows that its process is gone.
 
         What was published stays published: only what followed it is missing.
         """
+        self.leftovers = self.read("select * from runs where ended_at is null order by id")
+        if not self.leftovers:
+            return
         left = "the process ended before the run did; open it again to resume"
-        failed = "state = case state when 'published' then state else 'failed' end"
-        statement = f"update runs set {failed}, error = ?, ended_at = ? where ended_at is null"
+        statement = f"update runs set state = {FAILED_UNLESS_PUBLISHED}, error = ?, ended_at = ? where ended_at is null"
         self.write(statement, left, utc_text(datetime.now(UTC)))
 
     def runs(self) -> list[dict[str, Any]]:
         """Every opened run, newest first, by the columns of the table `runs`."""
-        return [dict(row) for row in self.read("select * from runs order by id desc")]
+        return self.read("select * from runs order by id desc")
 
     def last_published(self, before: datetime) -> PublishedRun | None:
         """Find the published run with the newest as_of earlier than `before`; of two, the later published.
 
         A run whose queue was cleared away has no history to give and is passed over.
         """
-        query = "select * from runs where state = 'published' and as_of < ? order by as_of desc, id desc"
+        query = f"select * from runs where state in {PUBLISHED} and as_of < ? order by as_of desc, id desc"
         runs = (self._published(row) for row in self.read(query, utc_text(before)))
         return next((run for run in runs if run.queue.exists()), None)
 
     def last_run(self) -> PublishedRun | None:
         """Find the run published last by the clock, whatever its as_of."""
-        rows = self.read("select * from runs where state = 'published' order by id desc limit 1")
+        rows = self.read(f"select * from runs where state in {PUBLISHED} order by id desc limit 1")
         return self._published(rows[0]) if rows else None
 
     def adopt_model(self, name: str, folder: Path) -> tuple[str, Path]:
@@ -271,20 +248,11 @@ class Ledger:
         except ValueError:
             raise LedgerError(f"{path.name} lies outside the store; the ledger only notes what it keeps") from None
 
-    @contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
-        with closing(sqlite3.connect(self._file, timeout=10)) as connection:
-            connection.row_factory = sqlite3.Row
-            version = connection.execute("pragma user_version").fetchone()[0]
-            if version != _SCHEMA_VERSION:
-                raise LedgerError(f"the ledger is of version {version}, this program reads {_SCHEMA_VERSION}")
-            yield connection
-
-    def _published(self, row: sqlite3.Row) -> PublishedRun:
+    def _published(self, row: Row) -> PublishedRun:
         counts = json.loads(row["counts"] or "{}")
         return PublishedRun(row["run_id"], utc_time(row["as_of"]), self.store / row["queue"], counts)
 
-    def _version(self, row: sqlite3.Row) -> ModelVersion:
+    def _version(self, row: Row) -> ModelVersion:
         return ModelVersion(
             name=row["name"],
             version_hash=row["version_hash"],
@@ -310,22 +278,3 @@ def utc_text(moment: datetime) -> str:
 def utc_time(text: str) -> datetime:
     """Read the time, with zone UTC, that `utc_text` wrote."""
     return datetime.fromisoformat(text)
-
-
-def _holder_file(store: Path) -> Path:
-    return store / "store-holder.json"
-
-
-def _holder(store: Path) -> dict[str, Any]:
-    """Who says to hold the store; a killed holder's word stays until the next one takes the lock."""
-    try:
-        said: dict[str, Any] = json.loads(_holder_file(store).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return {}
-    return said
-
-
-def _busy_text(store: Path) -> str:
-    holder = _holder(store)
-    who = f"process {holder['pid']} since {holder['since'][:19]} UTC" if holder else "another process"
-    return f"the store {store.name} is held by {who}; wait until it has ended, or stop it, and try again"

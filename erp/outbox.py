@@ -15,7 +15,8 @@ from erp.ledger import Ledger, LedgerError, utc_text
 
 Kind = Literal["apply", "undo"]
 # pending: noted, surely not sent. sending: sent or being sent, no answer noted. unknown: asked for in vain.
-# accepted, skipped, refused: final, as in `erp.destination.Outcome`.
+# accepted, skipped, refused: final, as in `erp.destination.Outcome`; skipped also if given up before it was sent.
+# dropped: given up after it was sent and did not arrive; as it may still be on its way, the line is written anew.
 KEPT_DELIVERIES = 30  # whose items are kept whole: a month of mornings
 OPEN_STATES = ("pending", "sending", "unknown")
 UNCERTAIN_STATES = ("sending", "unknown")
@@ -25,7 +26,7 @@ UNCERTAIN_STATES = ("sending", "unknown")
 class Delivery:
     """One apply or undo of a run at one destination."""
 
-    id: int  # grows with time: the items' sequence
+    id: int  # milliseconds of the clock when it began, and above every earlier one: the items' sequence
     run_id: str
     destination: str
     kind: Kind
@@ -50,14 +51,16 @@ class Outbox:
         """
         if self.unfinished(destination):
             raise LedgerError(f"an earlier delivery to {destination} is not finished; settle it first")
-        values = (run_id, destination, kind, who, utc_text(datetime.now(UTC)))
+        now = datetime.now(UTC)
+        # By the clock, so that a store that was lost and made anew goes on with later numbers than receivers know.
+        after = self.ledger.read("select coalesce(max(id), 0) + 1 as id from deliveries")[0]["id"]
+        number = max(int(after), int(now.timestamp() * 1000))
         self.ledger.write(
-            "insert into deliveries(run_id, destination, kind, state, who, started_at) values (?, ?, ?, 'open', ?, ?)",
-            *values,
+            "insert into deliveries(id, run_id, destination, kind, state, who, started_at)"
+            " values (?, ?, ?, ?, 'open', ?, ?)",
+            *(number, run_id, destination, kind, who, utc_text(now)),
         )
-        begun = self.unfinished(destination)
-        assert begun is not None
-        return begun
+        return Delivery(number, run_id, destination, kind, "open", who, utc_text(now))
 
     def add(self, delivery: Delivery, items: Sequence[Item]) -> None:
         """Note the items of a delivery in one transaction: all of them stand, or none."""
@@ -77,6 +80,15 @@ class Outbox:
         now = utc_text(datetime.now(UTC))
         rows = [(state, answer, now, key) for key in keys]
         self.ledger.write_all("update outbox set state = ?, answer = ?, changed_at = ? where key = ?", rows)
+
+    def give_up(self, delivery: Delivery) -> None:
+        """Note that what is pending will not be sent."""
+        self.ledger.write(
+            "update outbox set state = case when answer = '' then 'skipped' else 'dropped' end,"
+            " answer = 'something else was asked for before it was sent', changed_at = ?"
+            " where delivery_id = ? and state = 'pending'",
+            *(utc_text(datetime.now(UTC)), delivery.id),
+        )
 
     def close(self, delivery: Delivery, state: Literal["done", "dropped"] = "done") -> None:
         """Note that nothing more happens to a delivery."""
@@ -134,6 +146,16 @@ class Outbox:
             f"select * from outbox where delivery_id = ? and state in ({', '.join('?' * len(states))}) order by place"
         )
         return {str(row["order_line_id"]): str(row["answer"]) for row in self.ledger.read(query, delivery.id, *states)}
+
+    def on_their_way(self, destination: str) -> set[str]:
+        """Lines of which a dropped item may still arrive, as nothing newer was accepted that would shut it out."""
+        query = (
+            "select distinct o.order_line_id from outbox o join deliveries d on d.id = o.delivery_id"
+            " where d.destination = ? and o.state = 'dropped' and not exists (select 1 from outbox n join deliveries e"
+            " on e.id = n.delivery_id where e.destination = d.destination and n.order_line_id = o.order_line_id"
+            " and n.state = 'accepted' and n.delivery_id > o.delivery_id)"
+        )
+        return {str(row["order_line_id"]) for row in self.ledger.read(query, destination)}
 
     def remembered(self, destination: str) -> dict[str, Values]:
         """What each line says at a destination by what was accepted there last; lines taken out are missing."""

@@ -12,7 +12,7 @@ from typing import Literal, Self, TypeVar, cast
 
 from erp.fingerprint import fingerprint
 from erp.kept_files import fill_folder, read_kept, write_kept, write_text
-from erp.ledger import Ledger, LedgerError, utc_text
+from erp.ledger import FAILED_UNLESS_PUBLISHED, Ledger, LedgerError, utc_text
 from erp.queue_files import publish, read_manifest
 
 _log = logging.getLogger(__name__)
@@ -23,7 +23,8 @@ Value = TypeVar("Value")
 class Run:
     """An opened run; leaving its `with` block ends it, as failed if an exception leaves too.
 
-    States: started, planned, scored, published, failed. A run that published stays published whatever fails afterwards.
+    States: started, planned, scored, published, failed; and by delivery sent (every line has an answer), confirmed (the
+    ERP holds the queue). A run that published stays so whatever fails afterwards.
     """
 
     ledger: Ledger
@@ -39,8 +40,8 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
-            failed = "state = case state when 'published' then state else 'failed' end"
-            self.ledger.write(f"update runs set {failed}, error = ? where id = ?", _first_line(error), self.id)
+            statement = f"update runs set state = {FAILED_UNLESS_PUBLISHED}, error = ? where id = ?"
+            self.ledger.write(statement, _first_line(error), self.id)
         self._set(ended_at=utc_text(datetime.now(UTC)))
 
     def keep(self, name: str, make: Callable[..., Value], *args: object) -> Value:
@@ -126,8 +127,10 @@ class Run:
 
     def _record(self, name: str, path: Path, inputs: str, seconds: float, made_because: str) -> None:
         self.ledger.write(
-            "insert or replace into steps(folder, name, file, inputs, output, seconds, made_because, made_at)"
-            " values (?, ?, ?, ?, ?, ?, ?, ?)",
+            "insert into steps(folder, name, file, inputs, output, seconds, made_because, made_at)"
+            " values (?, ?, ?, ?, ?, ?, ?, ?) on conflict (folder, name) do update set file = excluded.file,"
+            " inputs = excluded.inputs, output = excluded.output, seconds = excluded.seconds,"
+            " made_because = excluded.made_because, made_at = excluded.made_at",
             *(self._place, name, path.name, inputs, fingerprint(path), round(seconds, 3), made_because),
             utc_text(datetime.now(UTC)),
         )
@@ -143,19 +146,20 @@ class Run:
         self.ledger.write(f"update runs set {names} where id = ?", *columns.values(), self.id)
 
 
-def open_run(store: Path, as_of: datetime, key: str) -> Run:
+def open_run(store: Path, as_of: datetime, key: str, held: Ledger | None = None) -> Run:
     """Open a run within `with lock_store(store)`; the same as_of and key find the same folder and what is kept there.
 
     Parameters
     ----------
     key : fingerprint of all that the run depends on besides as_of: data, policy, site and code.
+    held : what `lock_store` gave: its connection is used for all that the run notes; None: one per note
     """
     if len(key) < 12:
         raise LedgerError(f"the key {key!r} is no fingerprint; pass fingerprint(...) of what the run depends on")
     folder = store / "runs" / f"{_compact(as_of)}-{key[:12]}"
-    ledger = Ledger(store)
+    ledger = held or Ledger(store)
     run_row = ledger.write(
-        "insert into runs(key, as_of, state, folder, started_at) values (?, ?, 'started', ?, ?)",
+        "insert into runs(key, as_of, state, folder, started_at) values (?, ?, 'started', ?, ?) returning id",
         *(key, utc_text(as_of), ledger.below(folder), utc_text(datetime.now(UTC))),
     )
     folder.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from erp.addresses import has_password, shown
+
 PREFIX = "BACKORDER_"
 # Settings that do not decide what the facts are.
 _NO_READING = frozenset(
@@ -31,7 +33,7 @@ class Site:
     `policy` stays a plain table here: `decisions.policy.Policy` gives it meaning.
     """
 
-    data: str = "data"  # folder of the contract's tables
+    data: str = "data"  # the contract's tables: a folder, a DuckDB or SQLite file, postgresql:// or tryton+https://
     store: str = "backorder-store"  # ledger, runs, models, MLflow's database and artifacts
     out: str = "queue"  # where the queue's files are published
     timezone: str = "UTC"  # the day of any time is the day here
@@ -78,12 +80,27 @@ class Site:
             raise SettingsError(f"apply is {self.apply!r}; it is ask or auto")
         if min(self.apply_max_lines, self.apply_max_slip_days, self.apply_max_money, self.late_extract_minutes) < 0:
             raise SettingsError("apply_max_lines, _slip_days, _money and late_extract_minutes cannot be negative")
+        self._refuse_passwords()
         if not set(self.working_days) <= set(range(7)) or not self.working_days:
             raise SettingsError(f"working_days is {self.working_days}; it lists days from 0 (Monday) to 6 (Sunday)")
+
+    def _refuse_passwords(self) -> None:
+        for name, address in {"data": self.data, "ledger": self.ledger, **self.destination}.items():
+            if isinstance(address, str) and has_password(address):
+                raise SettingsError(password_refused(f"{name} {shown(address)}"))
 
     def reading(self) -> dict[str, Any]:
         """The settings that decide what the facts are: everything but places, memory, policy and delivery."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _NO_READING}
+
+
+def password_refused(what: str) -> str:
+    """Say that an address carries a password, and where that belongs: logs and process lists show addresses."""
+    return (
+        f"{what} carries a password; take it out and put it into the environment"
+        f" ({PREFIX}DATA_PASSWORD, {PREFIX}DESTINATION_PASSWORD, {PREFIX}LEDGER_PASSWORD)"
+        " or into the file that data_password_file, destination_password_file or ledger_password_file names"
+    )
 
 
 def open_site(settings: str | Path | None = None, **given: Any) -> Site:

@@ -7,15 +7,21 @@ The planner's words that the store keeps (`erp.planner_words`) count as a part o
 """
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
 
+from erp.addresses import shown
 from erp.contract import KIND_WORDS, SQL_TYPES, TABLES, ContractError, Table
+from erp.extract import kind_of
+from erp.settings import Site
 
 # How `file_name` calls the store's own file of words, wherever the store lies.
 WORDS_LABEL = "store/overrides.csv"
+# Beside the tables of the store's own history: what each collection found.
+RECORDS = "collections"
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,14 @@ class Source:
     folder: Path
     files: dict[str, list[Path]]
     words: Path | None = None
+    collected_by: datetime | None = None  # when what is read here was collected last, of the store's own history
+
+    @property
+    def extract(self) -> Path:
+        """What says from when and up to when each table is complete, if it is there."""
+        if self.collected_by is None:
+            return self.folder / "extract.json"
+        return self.folder / RECORDS / f"{moment_name(self.collected_by)}.json"
 
     def label(self, path: Path) -> str:
         """Name a file the same wherever folder and store lie."""
@@ -34,6 +48,56 @@ class Source:
 def words_file(store: str | Path) -> Path:
     """Where a store keeps the planner's words."""
     return Path(store) / "overrides.csv"
+
+
+def collected_folder(store: str | Path) -> Path:
+    """Where a store keeps what it collected."""
+    return Path(store) / "collected"
+
+
+def moment_name(moment: datetime) -> str:
+    """The name of a collection's files; names sort like times.
+
+    >>> moment_name(datetime(2026, 3, 2, 5))
+    '20260302T050000.000000Z'
+    """
+    return moment.strftime("%Y%m%dT%H%M%S.%fZ")
+
+
+def collected_at(path: Path) -> datetime:
+    """When a file of a collection was collected."""
+    return datetime.strptime(path.name.removesuffix(path.suffix), "%Y%m%dT%H%M%S.%fZ")
+
+
+def collections(store: str | Path) -> list[datetime]:
+    """When the store collected, oldest first."""
+    return sorted(collected_at(path) for path in (collected_folder(store) / RECORDS).glob("*.json"))
+
+
+def open_source(site: Site, as_of: datetime) -> Source:
+    """Open the tables that a run as of T reads: a folder's, or of any other source what the store collected by T.
+
+    A T before the first collection reads that one: what the source told of its own past.
+
+    Raises
+    ------
+    ContractError
+        If nothing was collected yet, or a table is missing.
+    """
+    if kind_of(site.data) == "folder":
+        return open_folder(site.data, site.store)
+    moments = collections(site.store)
+    if not moments:
+        raise ContractError(
+            f"nothing was collected from {shown(site.data)} yet; `backorder collect` does it, or a run as of now"
+        )
+    source = open_folder(collected_folder(site.store), site.store)
+    last = max((moment for moment in moments if moment <= as_of), default=moments[0])
+    files = {
+        name: [path for path in paths if path == source.words or collected_at(path) <= last]
+        for name, paths in source.files.items()
+    }
+    return replace(source, files={name: paths for name, paths in files.items() if paths}, collected_by=last)
 
 
 def open_folder(folder: str | Path, store: str | Path | None = None) -> Source:

@@ -7,10 +7,11 @@ import sqlite3
 import sys
 from collections.abc import Iterable, Sequence
 from importlib import import_module
+from pathlib import Path
 from textwrap import fill
 from typing import Any
 
-from pipelines.command_table import COMMANDS, EPILOG_EXAMPLES, EXIT_CODES, Command
+from pipelines.command_table import COMMANDS, DEMO_STORE, EPILOG_EXAMPLES, EXIT_CODES, HOLD_THE_STORE, Command
 
 # Heavy modules are imported inside the commands that use them: `backorder --help` answers at once.
 
@@ -20,6 +21,9 @@ EXIT_REFUSED, EXIT_BUSY, EXIT_INTERRUPTED = 1, 3, 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     arguments = parser().parse_args(argv)
+    if busy := _busy(arguments):
+        print(f"backorder: {busy}", file=sys.stderr)
+        return EXIT_BUSY
     from erp.contract import ContractError
     from erp.destination import DeliveryError
     from erp.ledger import LedgerError, StoreBusy
@@ -84,6 +88,26 @@ def _plain(value: Any) -> Any:
         value = value.item()  # a number of NumPy's
     # Nothing but what is missing differs from itself; pandas' NA says neither yes nor no.
     return None if str(value) == "<NA>" or value != value else value
+
+
+def _busy(arguments: argparse.Namespace) -> str:
+    """Say who holds the store that the command needs for itself; empty if nobody does, as far as a first look tells.
+
+    The lock itself decides later; this look comes before anything heavy is imported.
+    """
+    if arguments.command not in HOLD_THE_STORE or getattr(arguments, "action", "") == "list":
+        return ""
+    from erp.settings import SettingsError, open_site
+    from erp.store_lock import StoreBusy, refuse_if_held
+
+    default = DEMO_STORE if arguments.command == "demo" else None
+    try:
+        refuse_if_held(Path(open_site(getattr(arguments, "settings", None), store=arguments.store or default).store))
+    except StoreBusy as busy:
+        return str(busy)
+    except (SettingsError, OSError):
+        pass  # the command itself says what is wrong with them
+    return ""
 
 
 def _add(commands: Any, command: Command) -> None:

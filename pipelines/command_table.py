@@ -17,6 +17,11 @@ EXIT_CODES = {
 }
 RULES = ("planners", "fifo", "value", "queue")
 SCOPES = ("line", "order", "customer", "product")
+# Commands that hold the store from their first step to their last: where another process does, they say so at once.
+HOLD_THE_STORE = frozenset(
+    {"demo", "run", "train", "score", "sensitivity", "review", "override", "collect", "apply", "undo", "reconcile"}
+)
+DEMO_STORE = "demo/store"
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,11 @@ def _option(flag: str, meaning: str, **settings: Any) -> Option:
     return Option(flag, MappingProxyType({"help": meaning, **settings}))
 
 
-DATA = _option("--data", "folder of the contract's tables (default: settings, else data)")
+DATA = _option(
+    "--data",
+    "the contract's tables: a folder, a DuckDB or SQLite file, postgresql://user@host/db?schema=name or"
+    " tryton+https://user@host/db (default: settings, else data)",
+)
 STORE = _option("--store", "state: ledger, runs, models, words (default: settings, else backorder-store)")
 OUT = _option("--out", "where the files go (default: settings, else queue)")
 AS_OF = _option("--as-of", "UTC timestamp; only what was known then counts (default: now)", metavar="T")
@@ -87,6 +96,20 @@ COMMANDS = (
         "say what the tables hold, what is set aside, what is switched off; changes nothing",
         (DATA, AS_OF, SETTINGS, *SAYS),
         ((f"check --data extract --as-of {T}", "the facts known then, judged by the contract"),),
+    ),
+    Command(
+        "collect",
+        "keep in the store what a source tells anew as of T: rows new, changed and vanished, so that history exists"
+        " also where an ERP overwrites and deletes. A run does it first, unless its source is a folder",
+        (*SITE, *SAYS),
+        (
+            (
+                "collect --data postgresql://reader@erp/sales?schema=backorder --store state",
+                "as of now, before the run",
+            ),
+            (f"collect --data extract --store state --as-of {T}", "an extract that was taken then"),
+            (f"run --data state/collected --store state --out queue --as-of {T}", "what was collected, as any folder"),
+        ),
     ),
     Command(
         "run",
@@ -174,6 +197,13 @@ COMMANDS = (
         "restore what the ERP said before a run was applied, where it still says what was written",
         DELIVERS,
         (("undo last --settings backorder.toml", "shows; approve it as with apply"),),
+    ),
+    Command(
+        "reconcile",
+        "put right what a crash left behind in ledger, collected history, MLflow and Prefect, and ask the destination"
+        " for lines whose answer was lost; sends nothing",
+        (STORE, SETTINGS, *SAYS),
+        (("reconcile --settings backorder.toml", "after a crash, or every morning before the run"),),
     ),
     Command(
         "review",

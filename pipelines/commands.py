@@ -25,9 +25,10 @@ class Answer:
 
 def demo(arguments: argparse.Namespace, progress: Progress) -> Answer:
     """The main job on a simulated company."""
+    from pipelines.command_table import DEMO_STORE
     from pipelines.simulation import demonstrate
 
-    store = arguments.store or "demo/store"
+    store = arguments.store or DEMO_STORE
     progress.remember(Path(store))
     return Answer(None, demonstrate(store, arguments.out or "demo/queue"))
 
@@ -41,6 +42,17 @@ def check(arguments: argparse.Namespace, progress: Progress) -> Answer:
     stage("facts", "reading and judging the tables in %s as of %s", site.data, as_of)
     findings = look(site, as_of)
     return Answer(findings_facts(findings), findings_text(findings), REFUSED if findings.stops else 0)
+
+
+def collect(arguments: argparse.Namespace, progress: Progress) -> Answer:
+    """What the source tells anew, kept in the store."""
+    from pipelines.collected_report import collected_facts, collected_text
+    from pipelines.jobs import collect_now
+
+    site, as_of = _site_and_moment(arguments, progress)
+    stage("collect", "reading %s", site.data)
+    collection = collect_now(site, as_of)
+    return Answer(collected_facts(collection), collected_text(collection))
 
 
 def run(arguments: argparse.Namespace, progress: Progress) -> Answer:
@@ -124,6 +136,14 @@ def apply(arguments: argparse.Namespace, progress: Progress) -> Answer:
 def undo(arguments: argparse.Namespace, progress: Progress) -> Answer:
     """Restore what the ERP said before."""
     return _deliver(arguments, progress)
+
+
+def reconcile(arguments: argparse.Namespace, progress: Progress) -> Answer:
+    """What a crash left behind, put right."""
+    from pipelines import reconcile as leftovers
+
+    facts = leftovers.reconcile(_site_of_store(arguments, progress))
+    return Answer(facts, leftovers.reconciled_text(facts), 0 if leftovers.is_whole(facts) else NOT_ALL)
 
 
 def review(arguments: argparse.Namespace, progress: Progress) -> Answer:

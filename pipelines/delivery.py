@@ -27,6 +27,7 @@ from pipelines.reopened import Reopened, reopen
 
 _log = logging.getLogger("backorder")
 ROUNDS = 8  # of asking and sending again before a delivery is left for the next apply
+NOTED_AT_ONCE = 50  # items marked as being sent in one stroke of the ledger, where each can be asked for
 PATIENCE = 0.05  # seconds before the first round is repeated; each further one waits twice as long
 
 Ending = Literal["nothing to write", "shown", "refused", "written", "unfinished"]
@@ -75,7 +76,7 @@ def apply(
         resumed = desk.settle("apply", arrived)
         if resumed == "unsettled":
             return desk.unfinished()
-        plan = plan_apply(*desk.terms, desk.wishes, desk.held())
+        plan = plan_apply(*desk.terms, desk.wishes, desk.held(), desk.on_their_way)
         return replace(desk.carry_out(plan, approve, who), resumed=resumed == "finished")
 
 
@@ -97,7 +98,7 @@ def undo(
         resumed = desk.settle("undo", arrived)
         if resumed == "unsettled":
             return desk.unfinished()
-        plan = plan_undo(*desk.terms, desk.written(), desk.held())
+        plan = plan_undo(*desk.terms, desk.written(), desk.held(), desk.on_their_way)
         return replace(desk.carry_out(plan, approve, who), resumed=resumed == "finished")
 
 
@@ -111,7 +112,7 @@ def settle_unknown(site: Site) -> dict[str, int]:
     if not site.destination:
         return {}
     destination = open_destination(site)
-    with lock_store(Path(site.store)) as ledger:
+    with lock_store(Path(site.store), site) as ledger:
         outbox = Outbox(ledger)
         delivery = outbox.unfinished(destination.name)
         if delivery is None or not outbox.items(delivery, *UNCERTAIN_STATES):
@@ -138,6 +139,11 @@ class _Desk:
     def terms(self) -> tuple[str, str, str | None, list[dict[str, Any]]]:
         """What every plan is told first."""
         return self.morning.run_id, self.destination.name, self.destination.date_column, self.rows
+
+    @property
+    def on_their_way(self) -> set[str]:
+        """Lines that are written even if they say the same, so that nothing older can arrive after it."""
+        return self.outbox.on_their_way(self.destination.name)
 
     def refuse_older(self) -> None:
         """Refuse a queue that was not published, or after which another one was published or written."""
@@ -186,8 +192,7 @@ class _Desk:
         if _ask(self.outbox, self.destination, delivery)["unknown"]:
             return "unsettled"
         if (delivery.run_id, delivery.kind) != (self.morning.run_id, kind):
-            left = [item.key for item in self.outbox.items(delivery, "pending")]
-            self.outbox.mark(left, "skipped", "something else was asked for before it was sent")
+            self.outbox.give_up(delivery)
         elif not self.work_off(delivery):
             return "unsettled"
         self.outbox.close(delivery)
@@ -237,17 +242,24 @@ class _Desk:
                 return False  # never sent blindly: a person must say whether they arrived
             pending = self.outbox.items(delivery, "pending")
             stage("send", "sending %d lines to %s", len(pending), self.destination.name)
-            for batch in _batches(pending, self.destination.batch):
-                self._send(batch)
+            for items in _batches(pending, self._at_once):
+                self._send(items)
             if not self.outbox.items(delivery, *OPEN_STATES):
                 return True
             time.sleep(PATIENCE * 2**turn)
         _ask(self.outbox, self.destination, delivery)
         return not self.outbox.items(delivery, *OPEN_STATES)
 
-    def _send(self, batch: Sequence[Item]) -> None:
-        self.outbox.mark([item.key for item in batch], "sending")
-        _note(self.outbox, self.destination.send(batch))
+    @property
+    def _at_once(self) -> int | None:
+        """How many items a crash may leave uncertain: many where each can be asked for, else a person must look."""
+        batch = self.destination.batch
+        return batch if batch is None or not self.destination.knows_keys else max(batch, NOTED_AT_ONCE)
+
+    def _send(self, items: Sequence[Item]) -> None:
+        self.outbox.mark([item.key for item in items], "sending")
+        batches = _batches(items, self.destination.batch)
+        _note(self.outbox, [outcome for batch in batches for outcome in self.destination.send(batch)])
 
     def _read_back(self, delivery: Delivery) -> tuple[str, ...]:
         """Lines that the destination accepted and that now say something else all the same."""
@@ -271,7 +283,7 @@ class _Desk:
 def _desk(site: Site, which: str) -> Iterator[_Desk]:
     destination = open_destination(site)
     store = Path(site.store)
-    with lock_store(store) as ledger:
+    with lock_store(store, site) as ledger:
         morning = reopen(store, which)
         if mismatches := verify(morning.folder / "queue"):
             raise PublishError(f"run {morning.run_id[:12]}: {'; '.join(mismatches)}; run that morning again")
@@ -306,8 +318,11 @@ def _note(outbox: Outbox, outcomes: Sequence[Outcome]) -> None:
     """Note outcomes; what surely did not arrive is pending again."""
     groups: dict[tuple[str, str], list[str]] = {}
     for outcome in outcomes:
-        state = "pending" if outcome.state == "absent" else outcome.state
-        groups.setdefault((state, outcome.answer), []).append(outcome.key)
+        is_absent = outcome.state == "absent"
+        state = "pending" if is_absent else outcome.state
+        # Whoever is pending with an answer was on its way once.
+        answer = outcome.answer or ("it did not arrive" if is_absent else "")
+        groups.setdefault((state, answer), []).append(outcome.key)
     for (state, answer), keys in groups.items():
         outbox.mark(keys, state, answer)
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
@@ -54,6 +54,7 @@ def plan_apply(
     rows: Sequence[Row],
     wishes: Mapping[str, Values],
     held: Mapping[str, Held],
+    anyway: Collection[str] = (),
 ) -> Plan:
     """Compare what each line shall say with what is held.
 
@@ -62,12 +63,16 @@ def plan_apply(
     rows : of the queue, for `order_line_id` and `loss_if_waits`
     wishes : by order line, in the order in which goods are to be given out
     held : by order line; lines that have no wish are taken out
+    anyway : lines that are written even if they say it already
     """
-    wanted: dict[str, Values | None] = {**wishes, **{line: None for line in held if line not in wishes}}
+    wanted: dict[str, Values | None] = {
+        **wishes,
+        **{line: None for line in [*held, *sorted(anyway)] if line not in wishes},
+    }
     changes, left_alone = [], {}
     for place, (line, values) in enumerate(wanted.items(), start=1):
         there = held.get(line)
-        if there is not None and says(there.values, values):
+        if line not in anyway and there is not None and says(there.values, values):
             continue
         if there is not None and not there.may_change:
             left_alone[line] = there.why_not
@@ -87,12 +92,14 @@ def plan_undo(
     rows: Sequence[Row],
     written: Sequence[Item],
     held: Mapping[str, Held],
+    anyway: Collection[str] = (),
 ) -> Plan:
     """What restores what each line said before the run's deliveries.
 
     Parameters
     ----------
     written : items that were accepted, oldest first; a line may have several
+    anyway : lines that are written even if they say it already
     """
     first: dict[str, Item] = {}
     last: dict[str, Item] = {}
@@ -100,18 +107,18 @@ def plan_undo(
         first.setdefault(item.order_line_id, item)
         last[item.order_line_id] = item
     changes, left_alone, n_same = [], {}, 0
-    for line, before in first.items():
+    for line in [*first, *sorted(set(anyway) - set(first))]:
         there = held.get(line)
         now = None if there is None else there.values
-        if _same(now, before.previous):
+        before, place = (first[line].previous, first[line].place) if line in first else (now, 0)
+        if line not in anyway and _same(now, before):
             n_same += 1
-        elif not _same(now, last[line].values):
+        elif line in last and not _same(now, before) and not _same(now, last[line].values):
             left_alone[line] = "it was changed since; what it says now stays"
         elif there is not None and not there.may_change:
             left_alone[line] = there.why_not
         else:
-            version = None if there is None else there.version
-            changes.append(Item(run_id, line, 0, before.place, before.previous, now, version))
+            changes.append(Item(run_id, line, 0, place, before, now, None if there is None else there.version))
     changes.sort(key=lambda item: item.place)
     return _judged(
         Plan(run_id, destination, "undo", tuple(changes), n_same, left_alone, 0, 0, 0, 0.0), date_column, rows

@@ -29,11 +29,7 @@ def go(flow: str, plain: Any, **parameters: str | None) -> Any:
 
 def server_answers() -> bool:
     """Whether a Prefect server is set and healthy; Prefect itself is imported only if one may be set."""
-    if not _may_be_set():
-        return False
-    from prefect.settings import PREFECT_API_URL
-
-    url = PREFECT_API_URL.value()
+    url = server_url()
     if not url:
         return False
     try:
@@ -42,6 +38,15 @@ def server_answers() -> bool:
     except OSError as error:
         _log.warning("the Prefect server at %s does not answer (%s): running without it", url, error)
         return False
+
+
+def server_url() -> str:
+    """The Prefect server that is set, healthy or not; empty without one."""
+    if not _may_be_set():
+        return ""
+    from prefect.settings import PREFECT_API_URL
+
+    return str(PREFECT_API_URL.value() or "")
 
 
 def _may_be_set() -> bool:

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
 
+from erp.collected import Collection, collect
+from erp.extract import as_folder
 from erp.known import Facts, checked
 from erp.laws import Findings
-from erp.ledger import ModelVersion
+from erp.ledger import ModelVersion, lock_store
 from erp.runs import Run
 from erp.settings import Site
 from features.feature_tables import count_causes
@@ -39,9 +41,15 @@ DECIDE = ("score", "publish")
 
 def look(site: Site, as_of: datetime) -> Findings:
     """What the tables hold as of T, in law and out of it; nothing is kept."""
-    with checked(site, as_of) as (findings, facts_shown):
+    with as_folder(site, as_of) as read, checked(read, as_of) as (findings, facts_shown):
         findings.causes = count_causes(facts_shown)
         return findings
+
+
+def collect_now(site: Site, as_of: datetime) -> Collection:
+    """Keep in the store what the source tells anew as of T."""
+    with lock_store(Path(site.store), site):
+        return collect(site, as_of, datetime.now(UTC).replace(tzinfo=None))
 
 
 def build(site: Site, as_of: datetime) -> Path:

@@ -19,6 +19,7 @@ STEADYING = 5.0  # seconds: a short stage says little about the machine's pace
 # another counts: the first stages of a job tell how fast this machine is and how large this company.
 USUAL = {
     "simulate": 3.0,
+    "collect": 2.0,
     "facts": 0.8,
     "features": 0.5,
     "look back": 23.0,

@@ -1,8 +1,10 @@
 """Which morning a scheduled run is for."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 from erp.settings import Site, open_site, utc_moment
+from pipelines.flow_repair import tell_store
 
 
 def morning_of(
@@ -10,6 +12,7 @@ def morning_of(
 ) -> tuple[Site, datetime]:
     """The site and T of a flow run; without `as_of` T is the scheduled start, however late the run begins."""
     site = open_site(settings, data=data, store=store, out=out)
+    tell_store(Path(site.store))
     return site, _scheduled_start() if as_of is None else utc_moment(as_of)
 
 

@@ -18,13 +18,15 @@ from decisions.inbound_list import inbound_facts
 from decisions.morning import Decision
 from decisions.policy import Policy
 from decisions.sensitivity import ASSUMPTIONS, sensitivity, tornado_rows
+from erp.collected import collect_for_run
+from erp.extract import kind_of
 from erp.fingerprint import code_version, fingerprint
 from erp.known import Facts, LastRun, gather, local_day
 from erp.ledger import Ledger, LedgerError, ModelVersion, lock_store
 from erp.queue_files import PublishError, publish, write_queue
 from erp.runs import Run, open_run
 from erp.settings import Site
-from erp.source import Source, open_folder
+from erp.source import Source, open_folder, open_source
 from features.feature_tables import read_features, write_features_now
 from features.samples import account_samples, cancellation_samples
 from models.account_panel import with_expectations
@@ -41,11 +43,13 @@ _log = logging.getLogger("backorder")
 @contextmanager
 def open_morning(site: Site, as_of: datetime) -> Iterator[Run]:
     """Hold the store, and open the run of this as_of for exactly these files, settings and code."""
-    open_folder(site.data)  # a missing table is said before a store is made
+    if kind_of(site.data) == "folder":
+        open_folder(site.data)  # a missing table is said before a store is made
     policy = Policy.from_table(site.policy)
-    with lock_store(Path(site.store)):  # before the files are read: a busy store is said at once
-        key = fingerprint([_files(open_folder(site.data, site.store)), site.reading(), policy, code_version()])
-        with open_run(Path(site.store), as_of, key) as run:
+    with lock_store(Path(site.store), site) as ledger:  # before the files are read: a busy store is said at once
+        collect_for_run(site, as_of, _naive(datetime.now(UTC)))
+        key = fingerprint([_files(open_source(site, as_of)), site.reading(), policy, code_version()])
+        with open_run(Path(site.store), as_of, key, ledger) as run:
             run.note(policy=fingerprint(policy), code=code_version())
             yield run
 
@@ -53,8 +57,7 @@ def open_morning(site: Site, as_of: datetime) -> Iterator[Run]:
 def _files(source: Source) -> list[tuple[str, Path]]:
     """What is read from the folder and the store, and nothing else that may lie there: notes, other state."""
     paths = [path for found in source.files.values() for path in found]
-    extract = source.folder / "extract.json"
-    paths += [extract] if extract.is_file() else []
+    paths += [source.extract] if source.extract.is_file() else []
     return sorted((source.label(path), path) for path in paths)
 
 
@@ -228,7 +231,7 @@ def publish_queue(run: Run, scored: Scored, site: Site) -> Path:
     """Publish the queue's files and note it as the morning's queue, from which the next one tells its history."""
     run.publish(scored.folder, Path(site.out))
     stage("publish", "published %d lines in %s; noting the run for MLflow", len(scored.decision.queue), site.out)
-    track_scoring(Path(site.store), scored.decision, scored.folder, scored.tags, scored.seconds)
+    track_scoring(Path(site.store), scored.folder, scored.tags, scored.seconds)
     return Path(site.out)
 
 

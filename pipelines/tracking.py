@@ -1,15 +1,16 @@
 """What MLflow shows: one run per trained model and per published queue; files and ledger are the truth.
 
 MLflow is imported only here and only when there is something to log. If it does not take a run, that is said and the
-job goes on: the queue never depends on it.
+job goes on: the queue never depends on it. What was logged whole is not logged again, so a run that is repeated, and
+`pipelines.tracking_repair` after a crash, leave one MLflow run of each.
 """
 
 import json
 import logging
 import os
 import warnings
-from collections.abc import Callable, Mapping
-from contextlib import redirect_stderr
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from functools import wraps
 from io import StringIO
@@ -18,7 +19,10 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
-from decisions.morning import Decision
+import pandas as pd
+
+from erp.ledger import Ledger
+from erp.queue_files import MANIFEST, read_manifest
 
 _log = logging.getLogger("backorder")
 # Set before MLflow is imported: no telemetry, no model that is a pickle, and no progress bars among our lines.
@@ -30,24 +34,41 @@ _MLFLOW_SETTINGS = {
 # By default MLflow tries a dead server for minutes. The morning waits for it no longer than this; a site may say else.
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 _PROBE_SECONDS = 3
+QUEUES = "fulfilment-queue"  # the experiment of published queues; a model's bears the model's name
 _WHAT_IT_IS = (
     "The boosted trees alone, as one part of the model: its other parts (classical expectations, ridge, weight, level,"
     " pooled rates) are in model.json among the run's model-files. Ask `backorder` for answers."
 )
 
 
+def local_database(store: Path) -> Path:
+    """MLflow's database of this store."""
+    return store.resolve() / "mlflow.db"
+
+
+def local_uri(store: Path) -> str:
+    """Its address."""
+    return f"sqlite:///{local_database(store)}"
+
+
 def tracking_uri(store: Path) -> str:
     """Where MLflow keeps this store's runs: its own database, unless MLFLOW_TRACKING_URI names a server."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{store.resolve() / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or local_uri(store)
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """MLflow's own deprecations and cheers are not the planner's business."""
+    with warnings.catch_warnings(), redirect_stderr(StringIO()):
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _as_a_view(log: Callable[..., None]) -> Callable[..., None]:
     @wraps(log)
     def logged(*args: Any) -> None:
         try:
-            # MLflow's own deprecations and cheers are not the planner's business.
-            with warnings.catch_warnings(), redirect_stderr(StringIO()):
-                warnings.simplefilter("ignore")
+            with hushed():
                 log(*args)
         except Exception as error:  # whatever MLflow, its database or its server raises: said, and the job goes on
             said = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -84,12 +105,14 @@ class Trained:
 @_as_a_view
 def track_training(store: Path, trained: Mapping[str, Trained], tags: Mapping[str, str]) -> None:
     """One MLflow run per model: parameters, time-ordered figures, plots; the champion registered under its alias."""
-    mlflow = _mlflow(store)
+    mlflow = open_mlflow(store)
     for name, each in trained.items():
+        told = _of_store(store, tags) | _version_tags(each)
+        experiment = _experiment(mlflow, store, name)
+        if _is_logged(mlflow, experiment, told, ("version", "as_of", "store")):
+            continue
         report = read_report(each.report)
-        mlflow.set_experiment(experiment_id=_experiment(mlflow, store, name))
-        with mlflow.start_run(run_name=f"{name} as of {tags['as_of']}"):
-            mlflow.set_tags(dict(tags) | _version_tags(each))
+        with mlflow.start_run(experiment_id=experiment, run_name=f"{name} as of {tags['as_of']}", tags=told):
             mlflow.log_params({key: str(value)[:500] for key, value in report["params"].items()})
             mlflow.log_metrics(report["metrics"])
             mlflow.log_text("\n".join(report["notes"]), "notes.txt")
@@ -105,32 +128,62 @@ def _version_tags(trained: Trained) -> dict[str, str]:
 
 
 @_as_a_view
-def track_scoring(store: Path, decision: Decision, folder: Path, tags: Mapping[str, str], seconds: float) -> None:
-    """One MLflow run per published queue: its money, its bound, its files' manifest."""
-    mlflow = _mlflow(store)
-    mlflow.set_experiment(experiment_id=_experiment(mlflow, store, "fulfilment-queue"))
-    with mlflow.start_run(run_name=f"queue as of {tags['as_of']}"):
-        mlflow.set_tags(dict(tags))
-        queue, certificate = decision.queue, decision.certificate
-        waits = queue["action"].isin(["wait", "hold"])
-        mlflow.log_metrics(
-            {
-                "n_lines": len(queue),
-                "n_shipping": int((queue["ship_now_quantity"] > 0).sum()),
-                "money_waiting": float(queue.loc[waits, "loss_if_waits"].sum()),
-                "money_saved": certificate.value,
-                "money_bound": certificate.bound,
-                "money_gap": certificate.gap,
-                "cpu_seconds": seconds,
-                "money_lost": decision.judgement.lost,
-                "money_lost_bound": decision.judgement.bound,
-                "overrides_cost": float(decision.override_facts["cost"]),
-            }
-        )
-        mlflow.log_artifact(str(folder / "manifest.json"))
+def track_scoring(store: Path, folder: Path, tags: Mapping[str, str], seconds: float | None = None) -> None:
+    """One MLflow run per published queue: its money, its bound, its files' manifest.
+
+    Parameters
+    ----------
+    folder : of the queue's files
+    seconds : of the processor, to predict and decide; None: nobody noted them
+    """
+    mlflow = open_mlflow(store)
+    told, experiment = _of_store(store, tags), _experiment(mlflow, store, QUEUES)
+    if _is_logged(mlflow, experiment, told, ("run_id", "store")):
+        return
+    with mlflow.start_run(experiment_id=experiment, run_name=f"queue as of {tags['as_of']}", tags=told):
+        mlflow.log_metrics(_queue_metrics(folder) | ({} if seconds is None else {"cpu_seconds": seconds}))
+        mlflow.log_artifact(str(folder / MANIFEST))
 
 
-def _mlflow(store: Path) -> Any:
+def _queue_metrics(folder: Path) -> dict[str, float]:
+    """Lines and money of a queue, from its files."""
+    said = read_manifest(folder)
+    queue = pd.read_parquet(folder / "queue.parquet", columns=["action", "ship_now_quantity", "loss_if_waits"])
+    waits = queue["action"].isin(["wait", "hold"])
+    return {
+        "n_lines": len(queue),
+        "n_shipping": int((queue["ship_now_quantity"] > 0).sum()),
+        "money_waiting": float(queue.loc[waits, "loss_if_waits"].sum()),
+        "money_saved": said["allocation"]["value"],
+        "money_bound": said["allocation"]["bound"],
+        "money_gap": said["allocation"]["gap"],
+        "money_lost": said["plan"]["lost"],
+        "money_lost_bound": said["plan"]["bound"],
+        "overrides_cost": float(said["overrides"]["cost"]),
+    }
+
+
+def _of_store(store: Path, tags: Mapping[str, str]) -> dict[str, str]:
+    """The tags, and the store's name: several stores may share a server."""
+    name = Ledger(store).store_id
+    return dict(tags) | ({"store": name} if name else {})
+
+
+def _is_logged(mlflow: Any, experiment: str, tags: Mapping[str, str], names: tuple[str, ...]) -> bool:
+    """Whether a run with these tags ended well."""
+    same = [f"tags.{name} = '{tags[name]}'" for name in names if name in tags]
+    where = " and ".join(["attributes.status = 'FINISHED'", *same])
+    return bool(mlflow.search_runs([experiment], where, max_results=1, output_format="list"))
+
+
+def open_mlflow(store: Path) -> Any:
+    """The module, for the runs of this store; imported now.
+
+    Raises
+    ------
+    OSError
+        If MLFLOW_TRACKING_URI names a server that does not answer.
+    """
     _probe(tracking_uri(store))
     os.environ.update(_MLFLOW_SETTINGS)
     for name, value in _PATIENCE.items():
@@ -139,8 +192,20 @@ def _mlflow(store: Path) -> Any:
     import mlflow  # seconds to import; only where something is logged
 
     logging.getLogger("mlflow").setLevel(logging.ERROR)
+    if tracking_uri(store) == local_uri(store) and not local_database(store).exists():
+        _create_database(mlflow, local_database(store))
     mlflow.set_tracking_uri(tracking_uri(store))
     return mlflow
+
+
+def _create_database(mlflow: Any, file: Path) -> None:
+    """Create MLflow's database whole or not at all: it takes seconds, and it never mends one that broke off."""
+    part = file.with_name(f"{file.name}.part")
+    for leftover in (part, part.with_name(f"{part.name}-journal")):
+        leftover.unlink(missing_ok=True)
+    part.parent.mkdir(parents=True, exist_ok=True)
+    mlflow.MlflowClient(tracking_uri=f"sqlite:///{part}").search_experiments(max_results=1)
+    os.replace(part, file)
 
 
 def _probe(uri: str) -> None:

@@ -172,11 +172,11 @@ def test_the_extract_decides_where_it_speaks(judged, wrap):
 
 def test_a_table_the_extract_names_without_a_time_is_complete_when_it_was_taken(tmp_path):
     (tmp_path / "extract.json").write_text(json.dumps({"taken_at": "2024-03-15T04:00:00Z", "tables": {"stock": {}}}))
-    assert read_extract(tmp_path) == {"stock": {"complete_to": datetime(2024, 3, 15, 4)}}
+    assert read_extract(tmp_path / "extract.json") == {"stock": {"complete_to": datetime(2024, 3, 15, 4)}}
 
 
 def test_without_an_extract_nothing_is_said(tmp_path):
-    assert read_extract(tmp_path) == {}
+    assert read_extract(tmp_path / "extract.json") == {}
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_without_an_extract_nothing_is_said(tmp_path):
 def test_an_extract_that_cannot_be_read_is_refused(tmp_path, text):
     (tmp_path / "extract.json").write_text(text)
     with pytest.raises(ContractError, match="extract.json cannot be read: .*; it holds taken_at and, per table"):
-        read_extract(tmp_path)
+        read_extract(tmp_path / "extract.json")
 
 
 # --- lost rows --------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from erp.fingerprint import fingerprint
 from erp.ledger import Ledger, LedgerError, StoreBusy, lock_store
 from erp.queue_files import verify, write_queue
 from erp.runs import open_run
+from erp.store_lock import refuse_if_held
 
 T = datetime(2026, 3, 9, 5, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -119,6 +120,21 @@ def test_nobody_writes_without_holding_the_store(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_look_at_a_store_that_nobody_ever_held_makes_nothing(tmp_path):
+    refuse_if_held(tmp_path / "never")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_looking_whether_a_store_is_held_holds_nothing(tmp_path, holder):
+    with pytest.raises(StoreBusy, match=f"held by process {holder.pid}"):
+        refuse_if_held(tmp_path)
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    refuse_if_held(tmp_path)
+    with lock_store(tmp_path):
+        pass
+
+
 def test_a_store_without_a_ledger_knows_nothing_and_reading_creates_nothing(tmp_path):
     ledger = Ledger(tmp_path)
     assert (ledger.runs(), ledger.models(), ledger.last_run()) == ([], [], None)
@@ -133,7 +149,7 @@ def test_one_may_read_while_another_holds_the_store(tmp_path, holder):
 def test_a_ledger_of_another_version_is_not_touched(tmp_path):
     with lock_store(tmp_path) as ledger:
         ledger.write("pragma user_version = 7")
-    with pytest.raises(LedgerError, match="of version 7, this program reads 1"):
+    with pytest.raises(LedgerError, match="of version 7, this program reads 2"):
         ledger.runs()
 
 

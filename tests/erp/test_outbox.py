@@ -57,6 +57,15 @@ def test_one_delivery_at_a_time_is_open_at_a_destination(outbox):
     assert outbox.destinations_unfinished() == ["another", "table"]
 
 
+def test_a_store_that_was_made_anew_goes_on_with_later_sequences(tmp_path):
+    sequences = []
+    for store in ("lost", "new"):
+        with lock_store(tmp_path / store) as ledger:
+            outbox = Outbox(ledger)
+            sequences += [deliver(outbox, "table", ("a", rank)).id for rank in range(3)]
+    assert sequences == sorted(set(sequences))
+
+
 def test_what_was_accepted_last_is_remembered_for_each_line(outbox):
     deliver(outbox, "table", ("a", 1), ("b", 2), ("c", 3))
     deliver(outbox, "table", ("a", 9), ("b", None))

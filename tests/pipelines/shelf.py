@@ -25,7 +25,7 @@ class Shelf:
 
     def __init__(self, batch=2, knows_keys=True, is_readable=True):
         self.batch, self.knows_keys, self.is_readable = batch, knows_keys, is_readable
-        self.lines, self.seen, self.n_written, self.picked = {}, set(), 0, {}
+        self.lines, self.seen, self.n_written, self.picked, self.sequences = {}, set(), 0, {}, {}
         self.lost = lambda item: False  # whether the answer for this item gets lost, after it was taken
         self.before = lambda call: None
 
@@ -48,15 +48,19 @@ class Shelf:
 
     def send(self, items):
         assert self.batch is None or len(items) <= self.batch
-        return [self._take(item) for item in items]
+        return [self.take(item) for item in items]
 
-    def _take(self, item):
+    def take(self, item):
+        """Carry out one item, unless a newer one of its line was: keys and sequences are what a receiver goes by."""
         self.before("send")
+        if item.sequence < self.sequences.get(item.order_line_id, 0):
+            return Outcome(item.key, "skipped", "a newer one is there")
         if self.is_readable and (now := self.lines.get(item.order_line_id)) is not None:
             if item.version is not None and json.dumps(now) != item.version and item.key not in self.seen:
                 return Outcome(item.key, "skipped", "changed since it was read")
         if item.key not in self.seen:
             self.seen.add(item.key)
+            self.sequences[item.order_line_id] = item.sequence
             self.n_written += 1
             self.lines.pop(item.order_line_id, None)
             if item.values is not None:

@@ -188,7 +188,7 @@ def test_a_destination_that_cannot_be_asked_waits_for_a_persons_word(shelf, site
 def test_what_a_person_says_did_not_arrive_is_sent_again(shelf, site):
     shelf.knows_keys = shelf.is_readable = False
     published(site)
-    shelf.before = killed_at(2, "send")  # a arrived, b did not, and nobody noted either
+    shelf.before = killed_at(2, "send")  # a arrived, b did not, nobody noted either; c and d were not begun
     with pytest.raises(KilledError):
         apply(site)
     shelf.before = lambda call: None
@@ -273,6 +273,32 @@ def test_what_an_older_run_did_not_come_to_is_never_sent_after_a_newer_queue(she
     assert "d" not in shelf.lines
 
 
+@pytest.mark.parametrize("then", ["apply", "undo"])
+def test_what_was_given_up_while_it_was_on_its_way_cannot_arrive_after_what_came_later(then, shelf, site):
+    published(site)
+    apply(site)
+    published(site, NEXT, LATER)
+    travelling = []
+
+    def too_slow(item):  # the receiver does not know it when asked, and takes it hours later
+        travelling.append(item)
+        raise KilledError
+
+    shelf.take, taken_in_time = too_slow, shelf.take
+    with pytest.raises(KilledError):
+        apply(site)
+    shelf.take = taken_in_time
+    if then == "apply":
+        published(site, QUEUE, LATER + timedelta(days=1))  # what the shelf says already
+        apply(site)
+    else:
+        undo(site)
+    assert shelf.lines == says(QUEUE)
+    shelf.take(travelling[0])
+    assert shelf.lines == says(QUEUE)
+    assert apply(site).ending == ("nothing to write" if then == "apply" else "written")
+
+
 def test_undo_of_a_delivery_that_was_killed_does_not_finish_it_first(shelf, site):
     published(site)
     shelf.before = killed_at(3, "send")
@@ -280,7 +306,7 @@ def test_undo_of_a_delivery_that_was_killed_does_not_finish_it_first(shelf, site
         apply(site)
     shelf.before = lambda call: None
     undo(site)
-    assert (shelf.lines, shelf.n_written) == ({}, 4)  # two written, two taken out
+    assert (shelf.lines, shelf.n_written) == ({}, 2 + 4)  # two arrived; none of the four can arrive later
 
 
 def test_settling_asks_and_sends_nothing(shelf, site):
@@ -289,7 +315,7 @@ def test_settling_asks_and_sends_nothing(shelf, site):
     with pytest.raises(KilledError):
         apply(site)
     shelf.before = lambda call: None
-    assert settle_unknown(site) == {"asked": 2, "unknown": 0}
+    assert settle_unknown(site) == {"asked": 4, "unknown": 0}
     assert shelf.n_written == 2
     assert settle_unknown(site) == {"asked": 0, "unknown": 0}
 

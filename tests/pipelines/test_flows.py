@@ -15,17 +15,19 @@ from urllib.request import urlopen
 import pytest
 from prefect import settings
 from prefect.client.orchestration import get_client
+from prefect.deployments.runner import EntrypointType
 from prefect.flow_engine import run_flow
-from prefect.states import Scheduled
+from prefect.states import Pending, Scheduled
 
-from erp.ledger import Ledger
+from erp.ledger import Ledger, lock_store
 from models.champions import QUESTIONS
-from pipelines import door, steps
+from pipelines import door, flow_repair, steps
 from pipelines.build_features import build_features
 from pipelines.command import main
 from pipelines.daily import daily
 from pipelines.door import server_answers
 from pipelines.jobs import morning
+from pipelines.reconcile import reconcile, reconciled_text
 from pipelines.schedule import morning_of
 from pipelines.score_queue import score_queue
 from pipelines.train_models import train_models
@@ -43,6 +45,22 @@ from pipelines.daily import daily
 schedule = Interval(timedelta(minutes=2), anchor_date=datetime.fromisoformat(sys.argv[1]))
 serve(daily.to_deployment("morning", schedule=schedule, parameters=json.loads(sys.argv[2]),
                           entrypoint_type=EntrypointType.MODULE_PATH))
+"""
+# Runs a flow run of the server's and is killed in the middle of it, with the store held.
+KILLED = """
+import os, signal, sys, uuid
+from pathlib import Path
+from prefect.client.orchestration import get_client
+from prefect.flow_engine import run_flow
+import pipelines.daily
+from erp.ledger import lock_store
+def die(site, as_of):
+    with lock_store(Path(site.store), site):
+        os.kill(os.getpid(), signal.SIGKILL)
+pipelines.daily.morning = die
+with get_client(sync_client=True) as client:
+    run = client.read_flow_run(uuid.UUID(sys.argv[1]))
+run_flow(pipelines.daily.daily, flow_run=run, parameters=run.parameters)
 """
 FLOWS = {"daily": daily, "build-features": build_features, "train-models": train_models, "score-queue": score_queue}
 
@@ -230,6 +248,45 @@ def test_a_refusal_inside_a_flow_is_failed_there_and_exit_code_1_here(server, tm
     assert main(["run", *options]) == 1
     assert "1 required tables are missing" in capsys.readouterr().err
     assert last_flow_run("daily").state.type == "FAILED"
+
+
+def test_a_flow_run_whose_process_was_killed_is_crashed_by_reconcile_and_its_slot_is_free(
+    server, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("PREFECT_API_URL", server)
+    site, other = site_of(tmp_path), site_of(tmp_path / "other")
+    for each in (site, other):
+        with lock_store(Path(each.store), each):
+            pass
+    limited = daily.to_deployment("limited", concurrency_limit=1, entrypoint_type=EntrypointType.MODULE_PATH)
+    deployment = limited.apply()
+    with get_client(sync_client=True) as client:
+        # Its parameters do not say which store this is: another working folder has another "store".
+        run = client.create_flow_run_from_deployment(deployment, parameters={"store": "store"})
+        client.set_flow_run_state(run.id, Pending())  # as a worker says who takes it; that is what takes the slot
+        surroundings = {**os.environ, "PYTHONPATH": str(ROOT)}
+        killed = subprocess.run(
+            [sys.executable, "-c", KILLED, str(run.id)], cwd=tmp_path, env=surroundings, check=False
+        )
+        assert killed.returncode == -signal.SIGKILL
+
+        def state_and_slots():
+            limit = client.read_deployment(deployment).global_concurrency_limit
+            return client.read_flow_run(run.id).state.type, limit.active_slots
+
+        assert state_and_slots() == ("RUNNING", 1)
+        assert reconcile(other)["prefect"] == {"crashed": [], "left": [], "error": ""}
+        assert state_and_slots() == ("RUNNING", 1)
+        facts = reconcile(site)
+        assert facts["prefect"] == {"crashed": [run.name], "left": [], "error": ""}
+        assert f"Prefect: 1 flow run left running crashed: {run.name}" in reconciled_text(facts)
+        assert state_and_slots() == ("CRASHED", 0)
+        assert reconcile(site)["prefect"] == {"crashed": [], "left": [], "error": ""}
+        assert client.read_flow_run(run.id).state.message == "its process is gone: the store is held by nobody"
+
+
+def test_the_flows_that_are_looked_after_are_all_of_them():
+    assert set(flow_repair.FLOWS) == {flow.name for flow in FLOWS.values()} == set(FLOWS)
 
 
 def test_a_server_that_is_set_but_gone_is_said_and_the_job_runs_without_it(plain, looked_back, monkeypatch, capsys):
