@@ -43,17 +43,30 @@ def read_tables(address: str, password: str | None, folder: Path) -> None:
         raise ContractError(f"{error}; check the address, the user and BACKORDER_DATA_PASSWORD") from None
     import psycopg
 
-    with connection:
-        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        connection.read_only = True
-        held: dict[str, list[str]] = {}
-        for table, column in connection.execute(_HELD, (schema,)):
-            held.setdefault(table, []).append(column)
-        for found in told_tables(where, held):
-            try:
-                _read(connection, schema, found, folder)
-            except psycopg.Error as error:
-                raise _unreadable(where, found, error) from None
+    try:
+        with connection:
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            connection.read_only = True
+            held: dict[str, list[str]] = {}
+            for table, column in connection.execute(_HELD, (schema,)):
+                held.setdefault(table, []).append(column)
+            for found in told_tables(where, held):
+                _read_one(connection, where, schema, found, folder)
+    except psycopg.Error as error:
+        raise ContractError(f"{where} cannot be read to its end ({_kind(error)}); try again") from None
+
+
+def _read_one(connection: "Connection", where: str, schema: str, found: FoundTable, folder: Path) -> None:
+    """Read a table; what failed is said without the server's words: they may repeat a cell, a customer's name."""
+    import psycopg
+
+    try:
+        _read(connection, schema, found, folder)
+    except psycopg.Error as error:
+        raise ContractError(
+            f"{where}: {found.name} cannot be read ({_kind(error)});"
+            f" run `select * from {found.spelled}` there as this user to see why, mend it and try again"
+        ) from None
 
 
 def _read(connection: "Connection", schema: str, found: FoundTable, folder: Path) -> None:
@@ -90,10 +103,5 @@ def _batches(text: IO[bytes], columns: list[str]) -> Iterator[Any]:
     )
 
 
-def _unreadable(where: str, found: FoundTable, error: Any) -> ContractError:
-    """Say what failed without the server's words: they may repeat a cell, and so a customer's name."""
-    said = f"{type(error).__name__}, SQLSTATE {error.sqlstate or 'unknown'}"
-    return ContractError(
-        f"{where}: {found.name} cannot be read ({said});"
-        f" run `select * from {found.spelled}` there as this user to see why, mend it and try again"
-    )
+def _kind(error: Any) -> str:
+    return f"{type(error).__name__}, SQLSTATE {error.sqlstate or 'unknown'}"

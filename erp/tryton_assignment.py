@@ -22,6 +22,9 @@ from math import floor
 from erp.tryton_rpc import PAGE, Record, Tryton, TrytonRefusedError, TrytonStaleError
 from erp.tryton_shipments import SHIPMENT, Book, Move, Shipment, read_shipments
 
+PART = (
+    100  # shipments taken back in one call: Tryton keeps 2,000 records in mind, and reads more of them again and again
+)
 Unit = Mapping[int, float]  # the smallest step of each unit of measure, by its id
 
 
@@ -142,20 +145,17 @@ class _Job:
                 steps = unit_steps(self.session) if steps is None else steps
                 limits += _limits(shipment, move, wish, steps)
         # None is left of a move with quantity 0: Tryton would call it assigned.
-        self.write_limits([limit for limit in limits if limit.quantity > 0])
-        self.write_limits([limit for limit in limits if limit.quantity <= 0])
+        for part in ([limit for limit in limits if limit.quantity > 0], [x for x in limits if x.quantity <= 0]):
+            for start in range(0, len(part), PAGE):
+                self.write_limits(part[start : start + PAGE])
 
     def write_limits(self, limits: Sequence[Limit]) -> None:
         """Write or delete inventory moves at once; where Tryton refuses, those alone that it does not refuse."""
-        if not limits:
-            return
         try:
-            for start in range(0, len(limits), PAGE):
-                part = limits[start : start + PAGE]
-                if part[0].quantity > 0:
-                    self.session.model("stock.move", "write", *(cell for limit in part for cell in limit.pair))
-                else:
-                    self.session.model("stock.move", "delete", [limit.move for limit in part])
+            if limits[0].quantity > 0:
+                self.session.model("stock.move", "write", *(cell for limit in limits for cell in limit.pair))
+            else:
+                self.session.model("stock.move", "delete", [limit.move for limit in limits])
         except TrytonRefusedError as error:
             if len(limits) == 1:
                 self.result.refused[limits[0].shipment] = str(error)
@@ -195,6 +195,12 @@ class _Job:
         return [s for s in shipments if any(wanted.get(move.id, 0) > 0 for move in s.outgoing)]
 
     def click(self, button: str, shipments: Sequence[int], *arguments: object) -> None:
+        """Press a button on shipments, in parts where the order does not matter."""
+        size = len(shipments) if button == "assign_try" else PART
+        for start in range(0, len(shipments), max(size, 1)):
+            self.press(button, shipments[start : start + size], *arguments)
+
+    def press(self, button: str, shipments: Sequence[int], *arguments: object) -> None:
         """Press a button on shipments at once; where Tryton refuses, on those alone that it does not refuse."""
         ids = [shipment for shipment in shipments if shipment not in self.result.refused]
         if not ids:
@@ -208,8 +214,8 @@ class _Job:
                 self.result.refused[ids[0]] = str(error)
                 return
             middle = len(ids) // 2
-            self.click(button, ids[:middle], *arguments)
-            self.click(button, ids[middle:], *arguments)
+            self.press(button, ids[:middle], *arguments)
+            self.press(button, ids[middle:], *arguments)
             return
         self.written |= set(ids)
 

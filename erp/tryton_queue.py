@@ -8,7 +8,7 @@ column that the settings name is the planned date of its shipment, which is that
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Any, Self
@@ -16,6 +16,7 @@ from typing import Any, Self
 from erp.credentials import password, refuse_password_in
 from erp.destination import DeliveryError, Held, Item, Outcome, Scalar, Values
 from erp.settings import SettingsError, Site
+from erp.settings_table import read_settings
 from erp.tryton_assignment import Assigned, Target, assign
 from erp.tryton_rpc import (
     PAGE,
@@ -36,56 +37,57 @@ _NOTE = re.compile(r"^order line (\d+): .*\n(.*)\nkey ([0-9a-f]{64})$", re.MULTI
 
 
 @dataclass(frozen=True)
-class TrytonQueue:
-    """Tryton as a destination; the fields are the settings' table `destination`."""
+class TrytonSettings:
+    """The settings' table `destination` of kind tryton."""
 
     url: str  # tryton+https://user@host:port/database
     planned_date: str = "expected_latest_on"  # column of the queue for shipments' planned dates; "" leaves them alone
     notes: bool = True  # a note on each shipment with run, reason and key
-    timeout_seconds: float = 300.0  # of one call; 500 shipments take about 10 s
-    _password: str | None = field(default=None, repr=False)
-    _sessions: list[Tryton] = field(default_factory=list, repr=False, compare=False)
+    timeout_seconds: float = 300.0  # of one call; it covers every shipment of a delivery
+
+    def __post_init__(self) -> None:
+        refuse_password_in(self.url, "destination.url")
+        try:
+            tryton_address(self.url)
+        except TrytonError as error:
+            raise SettingsError(f"destination.url: {error}") from error
+        if self.planned_date not in DATE_COLUMNS:
+            names = ", ".join(DATE_COLUMNS[1:])
+            raise SettingsError(f'destination.planned_date is {self.planned_date!r}; it is "" or one of {names}')
+        if not self.timeout_seconds > 0:
+            raise SettingsError(f"destination.timeout_seconds is {self.timeout_seconds:g}; it is above 0")
+
+
+class TrytonQueue:
+    """Tryton as a destination."""
 
     batch = None  # one call gives out all goods, so that the order decides
     knows_keys = True
 
+    def __init__(self, settings: TrytonSettings, secret: str | None) -> None:
+        self.settings, self._password = settings, secret
+        self._session: Tryton | None = None
+
     @classmethod
     def from_table(cls, table: Mapping[str, Any], site: Site) -> Self:
-        """Read the settings.
+        """Read the settings; the password is the destination's.
 
         Raises
         ------
         SettingsError
             If a key is unknown, or a value cannot be used.
         """
-        known = {f.name: f.type for f in fields(cls) if not f.name.startswith("_")}
-        if unknown := sorted(set(table) - set(known)):
-            raise SettingsError(f"destination: unknown settings {unknown}; of kind tryton are {sorted(known)}")
-        url = str(table.get("url", ""))
-        refuse_password_in(url, "destination.url")
-        try:
-            tryton_address(url)
-        except TrytonError as error:
-            raise SettingsError(f"destination.url: {error}") from error
-        column = table.get("planned_date", cls.planned_date)
-        if column not in DATE_COLUMNS:
-            raise SettingsError(f"destination.planned_date is {column!r}; it is one of {DATE_COLUMNS}")
-        if not isinstance(table.get("notes", True), bool):
-            raise SettingsError(f"destination.notes is {table['notes']!r}; it is true or false")
-        seconds = table.get("timeout_seconds", cls.timeout_seconds)
-        if not isinstance(seconds, int | float) or isinstance(seconds, bool) or seconds <= 0:
-            raise SettingsError(f"destination.timeout_seconds is {seconds!r}; it is a number of seconds above 0")
-        return cls(url, column, table.get("notes", True), float(seconds), password("destination", site))
+        return cls(read_settings(TrytonSettings, table, "destination"), password("destination", site))
 
     @property
     def name(self) -> str:
         """Kind and place, for the ledger."""
-        return f"tryton {tryton_address(self.url).name}"
+        return f"tryton {tryton_address(self.settings.url).name}"
 
     @property
     def date_column(self) -> str | None:
         """The queue's column that planned dates come from."""
-        return self.planned_date or None
+        return self.settings.planned_date or None
 
     @contextmanager
     def opened(self) -> Iterator[None]:
@@ -97,19 +99,18 @@ class TrytonQueue:
             If the server does not answer or does not let us in.
         """
         try:
-            with tryton_session(self.url, self._password, self.timeout_seconds) as session:
-                self._sessions.append(session)
-                try:
-                    yield
-                finally:
-                    self._sessions.clear()
+            with tryton_session(self.settings.url, self._password, self.settings.timeout_seconds) as self._session:
+                yield
         except TrytonError as error:
             raise DeliveryError(str(error)) from None
+        finally:
+            self._session = None
 
     @property
     def session(self) -> Tryton:
         """The open session."""
-        return self._sessions[-1]
+        assert self._session is not None, "not opened"
+        return self._session
 
     def wishes(self, rows: Iterable[Mapping[str, object]]) -> dict[str, Values]:
         """Goods of every line, the date of its shipment, and the reason where it gets goods or had some."""
@@ -120,8 +121,8 @@ class TrytonQueue:
         for line, row in table.items():
             wish: dict[str, Scalar] = {GOODS: round(float(str(row[GOODS] or 0)), 6)}
             if planned := min((days[s.id] for s, _ in book.changeable(line) if s.id in days), default=None):
-                wish[self.planned_date] = planned.isoformat()
-            if self.notes and (wish[GOODS] or book.assigned(line)):
+                wish[self.settings.planned_date] = planned.isoformat()
+            if self.settings.notes and (wish[GOODS] or book.assigned(line)):
                 wish[REASON] = " ".join(str(row[REASON] or "").split())
             wishes[line] = wish
         return wishes
@@ -130,7 +131,7 @@ class TrytonQueue:
         """The date of each shipment's earliest line."""
         days: dict[int, date] = {}
         for line, row in rows.items():
-            if self.planned_date and (cell := row[self.planned_date]) is not None:
+            if self.settings.planned_date and (cell := row[self.settings.planned_date]) is not None:
                 day = date.fromisoformat(str(cell)[:10])
                 for shipment, _ in book.changeable(line):
                     days[shipment.id] = min(day, days.get(shipment.id, day))
@@ -144,9 +145,9 @@ class TrytonQueue:
 
     def _held_line(self, line: str, book: Book, notes: Mapping[str, tuple[str, str]]) -> Held:
         values: dict[str, Scalar] = {GOODS: book.assigned(line)}
-        if self.planned_date:
+        if self.settings.planned_date:
             planned = book.planned_on(line)
-            values[self.planned_date] = planned.isoformat() if planned else None
+            values[self.settings.planned_date] = planned.isoformat() if planned else None
         if line in notes:
             values[REASON] = notes[line][0]
         if book.changeable(line):
@@ -156,7 +157,7 @@ class TrytonQueue:
 
     def _noted(self, book: Book) -> dict[str, tuple[str, str]]:
         """Reason and key of the newest note on each line."""
-        if not self.notes:
+        if not self.settings.notes:
             return {}
         resources = [f"{SHIPMENT},{shipment}" for shipment in sorted(book.shipments)]
         found = self.session.read_where("ir.note", "resource", resources, ["message"])
@@ -183,7 +184,7 @@ class TrytonQueue:
         target = self._target(asked, book)
         assigned = assign(self.session, book, target)
         judged = [self._judge(item, assigned) for item in asked]
-        if self.notes:
+        if self.settings.notes:
             self._note(asked, judged, assigned)
         return outcomes + judged
 
@@ -192,7 +193,7 @@ class TrytonQueue:
         for item in sorted(items, key=lambda item: item.place):
             values = item.values or {}
             left = float(values.get(GOODS) or 0)
-            day = values.get(self.planned_date)
+            day = values.get(self.settings.planned_date)
             for shipment, move in book.changeable(item.order_line_id):
                 target.goods[move.id] = round(min(left, move.in_default_unit), 6)
                 left -= target.goods[move.id]
@@ -214,7 +215,7 @@ class TrytonQueue:
             asked = sum(move.in_default_unit for _, move in assigned.book.changeable(line))
             return Outcome(item.key, "refused", f"Tryton assigned {got:g} of {wish:g}; its shipments hold {asked:g}")
         planned = assigned.book.planned_on(line)
-        if (day := values.get(self.planned_date)) and str(planned) != day:
+        if (day := values.get(self.settings.planned_date)) and str(planned) != day:
             why = next(
                 (assigned.undated[s.id] for s, _ in assigned.book.changeable(line) if s.id in assigned.undated), ""
             )

@@ -191,7 +191,7 @@ class Tryton:
         except ValueError:
             raise TrytonLostError(f"what {self.address.name} answered to {method} is not whole") from None
         if isinstance(said, dict) and said.get("error"):
-            raise _refusal(method, said["error"])
+            raise _failure(method, said["error"])
         return said["result"] if isinstance(said, dict) and "result" in said else said
 
     def _exchange(self, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
@@ -263,7 +263,7 @@ def _check_status(status: int, method: str, address: Address) -> None:
     raise TrytonRefusedError(f"{address.name} refused {method} (status {status}); is it Tryton 8.2?")
 
 
-def _refusal(method: str, error: Sequence[Any]) -> TrytonRefusedError:
+def _failure(method: str, error: Sequence[Any]) -> TrytonError:
     """What the server's error means; its words stay unsaid."""
     kind, words = str(error[0]), str(error).lower()
     if kind == "ConcurrencyException":
@@ -273,7 +273,8 @@ def _refusal(method: str, error: Sequence[Any]) -> TrytonRefusedError:
     if kind in ("UserError", "UserWarning"):
         why = "the user lacks a right to it, see docs/tryton.md" if "not allowed" in words else "its log says why"
         return TrytonRefusedError(f"Tryton refused {method} ({kind}): {why}")
-    return TrytonRefusedError(f"Tryton failed at {method}; its log says why")
+    # Such as a database that went away: whether its last word was to keep the transaction, nobody knows.
+    return TrytonLostError(f"Tryton failed at {method}; its log says why")
 
 
 def _decoded(cell: Record) -> Any:

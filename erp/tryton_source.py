@@ -48,13 +48,12 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def read_tables(url: str, password: str | None, folder: Path, as_of: datetime | None = None) -> None:
+def read_tables(url: str, password: str | None, folder: Path) -> None:
     """Write NAME.parquet of each table that Tryton can tell, and extract.json, into a folder.
 
     Parameters
     ----------
     url : tryton+https://user@host:port/database
-    as_of : moment of the stock count, naive UTC; None: when reading begins
 
     Raises
     ------
@@ -64,7 +63,7 @@ def read_tables(url: str, password: str | None, folder: Path, as_of: datetime | 
     begun = datetime.now(UTC).replace(tzinfo=None)
     try:
         with tryton_session(url, password) as session:
-            _write_all(session, folder, as_of or begun)
+            _write_all(session, folder, begun)
     except TrytonError as error:
         raise ContractError(str(error)) from None
     (folder / "extract.json").write_text(json.dumps({"taken_at": begun.isoformat() + "Z"}), encoding="utf-8")

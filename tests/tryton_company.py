@@ -1,6 +1,7 @@
 """Companies in a Tryton database, made within Tryton itself; a program that tests run beside themselves.
 
-python tests/tryton_company.py CONFIG DATABASE empty|small|...
+`python -m tests.tryton_company CONFIG DATABASE empty|small`. What it makes is kept for later test runs until a byte of
+this file changes; tests/tryton_events.py adds to it.
 """
 
 import sys

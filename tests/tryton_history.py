@@ -1,10 +1,9 @@
 """Loads a company of the contract's tables into Tryton, within Tryton itself; a program that tests run.
 
-    python -m tests.tryton_history CONFIG DATABASE FOLDER DAYS
-
-DAYS are added to every date. What is over is written as Tryton would have left it, its states set directly; sales with
-open lines are confirmed and processed by Tryton, so that their shipments are its own. Prints, as JSON, the sale line of
-each order line and the purchase line of each inbound line.
+`python -m tests.tryton_history CONFIG DATABASE FOLDER DAYS`, where DAYS are added to every date. What is over is
+written as Tryton would have left it, its states set directly; sales with open lines are confirmed and processed by
+Tryton, so that their shipments are its own. Prints, as JSON, the sale line of each order line and the purchase line of
+each inbound line.
 """
 
 import json
@@ -115,6 +114,7 @@ class Loader:
             "invoice_address": party.addresses[0].id,
             "shipment_address": party.addresses[0].id,
             "sale_date": (lines[0]["ordered_at"] + self.shift).date(),
+            "shipping_date": self.day(lines[0]["requested_on"]),  # one for the whole sale
             "reference": lines[0]["customer_reference"],
             "invoice_method": "manual",
             "lines": [
@@ -279,8 +279,8 @@ def main() -> None:
     from trytond.transaction import Transaction
 
     settings, database, folder, days = sys.argv[1:]
-    config.set_trytond(database, user="admin", config_file=settings)
-    with Transaction().start(database, 1) as transaction:
+    admin = config.set_trytond(database, user="admin", config_file=settings).user
+    with Transaction().start(database, admin) as transaction:
         user = Pool().get("res.user")
         with transaction.set_context(user.get_preferences(context_only=True)):
             told = Loader(folder, int(days), Pool()).load()

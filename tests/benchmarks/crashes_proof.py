@@ -5,7 +5,6 @@ moment; a last attempt of the morning is left in peace, then `reconcile` runs. W
 files and databases themselves and compared with the same mornings that nobody disturbed.
 """
 
-import math
 import os
 import pickle
 import random
@@ -17,7 +16,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -27,10 +26,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from erp.ledger import Ledger, lock_store
-from erp.outbox import Outbox
+from erp.ledger import PUBLISHED, Ledger, LedgerError, lock_store, utc_time
+from erp.outbox import OPEN_STATES, Outbox
 from erp.settings import Site
-from pipelines.delivery import apply
+from pipelines.delivery import Delivered, apply, undo
 from pipelines.jobs import score, train
 from pipelines.reconcile import is_whole, reconcile, reconciled_text
 from pipelines.tracking import local_database
@@ -40,6 +39,7 @@ from tests.postgres_server import PostgresServer
 
 # Nothing is asked: what is proved is that whatever is written arrives once.
 AUTO = {"apply": "auto", "apply_max_lines": 10**6, "apply_max_slip_days": 10**6, "apply_max_money": 1e12}
+ENDINGS = ("written", "nothing to write")
 PATIENCE = 25  # applies, for a receiver that is in a storm
 
 
@@ -104,14 +104,11 @@ def in_child(work: Callable[[], Any], log: Path) -> Any:
     return answer
 
 
-def disturbed(
-    work: Callable[[], Any], after_seconds: float, deed: Callable[[int], None], log: Path, since: Path | None = None
-) -> bool:
+def disturbed(work: Callable[[], Any], after_seconds: float, deed: Callable[[int], None], log: Path) -> bool:
     """Do some work in a forked process and do something to it after a time; False if it came to its end before.
 
     Parameters
     ----------
-    since : the time counts from when this file is there; None: from the beginning
     deed : gets the process; a process that outlives it must end well
     """
     pid = os.fork()
@@ -123,12 +120,9 @@ def disturbed(
             traceback.print_exc()
             os._exit(1)
         os._exit(0)
-    done, status = 0, 0
-    ends = math.inf if since else time.monotonic() + after_seconds
+    ends, done, status = time.monotonic() + after_seconds, 0, 0
     while time.monotonic() < ends and not done:
         done, status = os.waitpid(pid, os.WNOHANG)
-        if ends == math.inf and since and since.exists():
-            ends = time.monotonic() + after_seconds
         time.sleep(min(0.002, max(0.0, ends - time.monotonic())))
     if not done:
         deed(pid)
@@ -178,26 +172,22 @@ def trained_company(folder: Path, site: Site, first: datetime) -> Company:
     return Company(folder, site, first)
 
 
-def morning_and_delivery(site: Site, as_of: datetime) -> str:
-    """Score, publish, tell MLflow, and write the ERP until it has taken everything; says how the delivery ended."""
-    _scored(site).unlink(missing_ok=True)
-    score(site, as_of)
-    _scored(site).touch()
-    for _ in range(PATIENCE):
-        ending = apply(site).ending
-        if ending in ("written", "nothing to write"):
-            break
-    return ending
+def deliver(site: Site) -> str:
+    """Write the ERP until it has taken everything; where it has already, take that back and write it anew."""
+    if _worked_off(apply, site) == "nothing to write":
+        with suppress(LedgerError):  # a queue that was there already, by an earlier run, is none of this run's to undo
+            _worked_off(undo, site)
+    return _worked_off(apply, site)
 
 
-def _scored(site: Site) -> Path:
-    """A file that is there while the queue is delivered."""
-    return Path(site.store) / "scored"
+def _worked_off(do: Callable[[Site], Delivered], site: Site) -> str:
+    endings = (do(site).ending for _ in range(PATIENCE))
+    return next((ending for ending in endings if ending in ENDINGS), "unfinished")
 
 
 @dataclass(frozen=True)
 class Peace:
-    """The undisturbed mornings: bytes of their files, and how long each took to be decided and to be delivered."""
+    """The undisturbed mornings: bytes of their files, and the seconds that deciding and delivering each took."""
 
     files: list[dict[str, bytes]]
     seconds: list[tuple[float, float]]
@@ -208,12 +198,17 @@ def in_peace(company: Company, n_mornings: int, faults: Faults, seed: int) -> Pe
     files, seconds = [], []
     with _delivering(company, "peace", faults, seed, "") as (site, _):
         for day in range(n_mornings):
-            started = time.time()
-            in_child(partial(morning_and_delivery, site, company.as_of(day)), company.folder / "log")
-            scored = _scored(site).stat().st_mtime
-            seconds.append((scored - started, time.time() - scored))
+            seconds.append(
+                (_took(partial(score, site, company.as_of(day)), company), _took(partial(deliver, site), company))
+            )
             files.append({name: (Path(site.out) / name).read_bytes() for name in FILES})
     return Peace(files, seconds)
+
+
+def _took(work: Callable[[], Any], company: Company) -> float:
+    started = time.monotonic()
+    in_child(work, company.folder / "log")
+    return time.monotonic() - started
 
 
 def under_fire(
@@ -229,44 +224,41 @@ def under_fire(
     Parameters
     ----------
     n_kills : over all mornings; a process that ends before its moment comes is no kill, and is tried again
-    server : keeps the ledger, and is restarted in the middle of every morning's last attempt
+    server : keeps the ledger, and is restarted once while each morning is decided and once while it is delivered
     """
     chance, tally, log = random.Random(seed), Tally(), company.folder / "log"
     ledger = server.new_database() if server else ""
     with _delivering(company, f"fire{seed}{'p' * bool(server)}", faults, seed, ledger) as (site, receiver):
         for day, undisturbed in enumerate(peace.files):
-            work = partial(morning_and_delivery, site, company.as_of(day))
-            due = (n_kills * (day + 1)) // len(peace.files)
+            jobs = (partial(score, site, company.as_of(day)), partial(deliver, site))
+            due, took = (n_kills * (day + 1)) // len(peace.files), list(peace.seconds[day])
             while tally.kills < due:
-                if _killed(work, peace.seconds[day], chance, _scored(site), log):
+                # Every other one while it delivers, once there is a queue of this morning.
+                which = int(chance.random() < 0.5 and in_child(partial(_is_published, site, company.as_of(day)), log))
+                started = time.monotonic()
+                if disturbed(jobs[which], chance.uniform(0.0, took[which]), kill, log):
                     tally.kills += 1
-                    tally.killed_while[in_child(lambda: _doing(site), log)] += 1
-            if server:
-                moment = chance.uniform(0.0, 0.9 * sum(peace.seconds[day]))
-                tally.restarts += disturbed(work, moment, lambda _: server.restart(), log)
-            _left_in_peace(site, work, log)
+                    tally.killed_while[in_child(partial(_doing, site, which), log)] += 1
+                else:
+                    took[which] = time.monotonic() - started  # what is kept is not made again
+            for job, seconds in zip(jobs, peace.seconds[day], strict=True):
+                if server:
+                    moment = chance.uniform(0.0, 0.9 * seconds)
+                    tally.restarts += disturbed(job, moment, lambda _: server.restart(), log)
+            _left_in_peace(site, jobs, log)
             receiver.wait_for_late()
-            tally.add(in_child(lambda undisturbed=undisturbed: _seen(site, receiver, undisturbed), log))
+            tally.add(in_child(partial(_seen, site, receiver, undisturbed), log))
+            print(f"morning {day + 1}: {tally}", file=sys.stderr)
         tally.sent, tally.doubled = receiver.effects(), receiver.doubles()
     return tally
 
 
-def _killed(
-    work: Callable[[], Any], seconds: tuple[float, float], chance: random.Random, scored: Path, log: Path
-) -> bool:
-    """Kill at any moment, or every other time at any moment of the delivery, which is the shorter part."""
-    if chance.random() < 0.5:
-        return disturbed(work, chance.uniform(0.0, 1.05 * sum(seconds)), kill, log)
-    scored.unlink(missing_ok=True)
-    return disturbed(work, chance.uniform(0.0, 1.05 * seconds[1]), kill, log, since=scored)
-
-
-def _left_in_peace(site: Site, work: Callable[[], str], log: Path) -> None:
-    """The next run, and `reconcile`, which must find nothing that a person has to see to."""
-    ending = in_child(work, log)
-    if ending not in ("written", "nothing to write"):
+def _left_in_peace(site: Site, jobs: tuple[Callable[[], Any], Callable[[], Any]], log: Path) -> None:
+    """The next run and delivery, and `reconcile`, which must find nothing that a person has to see to."""
+    in_child(jobs[0], log)
+    if (ending := in_child(jobs[1], log)) not in ENDINGS:
         raise ChildError(f"the delivery ended as {ending}")
-    facts = in_child(lambda: reconcile(site), log)
+    facts = in_child(partial(reconcile, site), log)
     if not is_whole(facts):
         raise ChildError(reconciled_text(facts))
 
@@ -296,15 +288,22 @@ def _copy_store(source: Path, site: Site) -> None:
             ledger.write_all(statement, [tuple(row[name] for name in names) for row in rows])
 
 
-def _doing(site: Site) -> str:
+def _is_published(site: Site, as_of: datetime) -> bool:
+    rows = Ledger(Path(site.store)).runs()
+    return any(row["state"] in PUBLISHED and utc_time(row["as_of"]).replace(tzinfo=None) == as_of for row in rows)
+
+
+def _doing(site: Site, which: int) -> str:
     """What the killed process was at, by what it left behind."""
     ledger = Ledger(Path(site.store))
+    if which:
+        newest = max(ledger.read("select id, kind, state from deliveries"), key=lambda row: row["id"], default=None)
+        is_open = newest is not None and newest["state"] == "open"
+        return f"{'undoing' if newest['kind'] == 'undo' else 'delivering'}" if is_open else "planning a delivery"
     run = next(iter(ledger.runs()), None)
-    if Outbox(ledger).destinations_unfinished():
-        return "delivering"
-    if run is None or run["ended_at"] is None and run["state"] != "published":
-        return "deciding"
-    return "telling MLflow" if run["ended_at"] is None else "between the two"
+    if run is None or run["ended_at"] is not None:
+        return "beginning or ending a run"
+    return "telling MLflow" if run["state"] in PUBLISHED else "deciding"
 
 
 def _seen(site: Site, receiver: Receiver, undisturbed: dict[str, bytes]) -> dict[str, int]:
@@ -315,14 +314,14 @@ def _seen(site: Site, receiver: Receiver, undisturbed: dict[str, bytes]) -> dict
     held = {line: (float(said["rank"]), float(said["ship_now_quantity"])) for line, said in receiver.lines().items()}
     ledger = Ledger(store)
     states = [row["state"] for row in ledger.read("select state from outbox")]
-    final = ("accepted", "skipped", "refused")
     return {
         "lines": len(wished),
         "lost": len(wished.keys() - held.keys()),
         "differing": sum(held[line] != wished.get(line) for line in held),
         "bytes_differ": sum((out / name).read_bytes() != content for name, content in undisturbed.items()),
         "runs_left": len(ledger.read("select id from runs where ended_at is null")),
-        "deliveries_left": len(Outbox(ledger).destinations_unfinished()) + sum(state not in final for state in states),
+        "deliveries_left": len(Outbox(ledger).destinations_unfinished())
+        + sum(state in OPEN_STATES for state in states),
         **_in_mlflow(ledger),
     }
 
@@ -336,7 +335,6 @@ def _in_mlflow(ledger: Ledger) -> dict[str, int]:
             " where r.status = 'FINISHED' and t.key in ('run_id', 'version')"
         )
         shown = Counter(database.execute(query).fetchall())
-    published = ("published", "sent", "confirmed")
-    known = {("run_id", row["run_id"]) for row in ledger.runs() if row["state"] in published}
+    known = {("run_id", row["run_id"]) for row in ledger.runs() if row["state"] in PUBLISHED}
     known |= {("version", version.version_hash) for version in ledger.models()}
     return {"mlflow_left": left, "mlflow_wrong": sum(shown[each] != 1 for each in known) + len(shown.keys() - known)}

@@ -1,9 +1,14 @@
 """What the store collects of sources that overwrite and delete, and what a run sees of it as of any T."""
 
+import os
 import shutil
+import signal
+import time
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -12,7 +17,7 @@ from erp.collected import collect, collect_for_run, finish_collections
 from erp.contract import ContractError
 from erp.known import Facts, check, gather
 from erp.settings import Site
-from erp.source import collected_folder, collections, open_source
+from erp.source import collected_folder, collections, moment_name, open_source
 from tests.erp.small_company import T, ask, back_orders, rows, small_tables, write_tables
 from tests.erp.test_extract import as_sqlite
 
@@ -46,6 +51,12 @@ def mornings(tmp_path):
     return taken
 
 
+def few_tables():
+    """What most tests need: the required tables, and goods on order."""
+    names = ("customers", "products", "order_lines", "shipments", "cancellations", "stock", "purchase_orders")
+    return {name: frame for name, frame in small_tables().items() if name in names}
+
+
 def counts(collection, *names):
     return {
         name: (found["new"], found["changed"], found["vanished"])
@@ -66,16 +77,16 @@ def test_the_first_extract_says_what_the_folder_itself_says(mornings):
 
 
 def test_the_same_extract_on_the_next_morning_keeps_nothing(mornings):
-    mornings(small_tables(), T)
+    mornings(few_tables(), T)
     before = files_of(mornings.site().store)
-    again = mornings(small_tables(), T + DAY)
+    again = mornings(few_tables(), T + DAY)
     assert counts(again) == {}
     assert files_of(mornings.site().store) == before
     assert collections(mornings.site().store) == [T, T + DAY]
 
 
 def test_a_t_that_was_collected_is_answered_without_reading_and_an_earlier_one_is_refused(mornings):
-    first = mornings(small_tables(), T)
+    first = mornings(few_tables(), T)
     shutil.rmtree(mornings.site().data)
     assert collect(mornings.site(), T, T) == first
     with pytest.raises(ContractError, match="was collected as of 2024-03-15 05:00:00 already"):
@@ -83,7 +94,7 @@ def test_a_t_that_was_collected_is_answered_without_reading_and_an_earlier_one_i
 
 
 def test_what_is_overwritten_counts_from_the_morning_that_told_it_and_not_before(mornings):
-    tables = small_tables()
+    tables = few_tables()
     mornings(tables, T)
     tables["customers"].loc[0, "credit_hold"] = True
     tables["purchase_orders"].loc[0, "expected_on"] = datetime(2024, 4, 1).date()
@@ -97,7 +108,7 @@ def test_what_is_overwritten_counts_from_the_morning_that_told_it_and_not_before
 
 
 def test_a_line_that_is_deleted_is_a_cancellation_on_the_morning_that_missed_it(mornings):
-    tables = small_tables()
+    tables = few_tables()
     mornings(tables, T)
     tables["order_lines"] = tables["order_lines"][tables["order_lines"]["order_line_id"] != "L6"]
     tables["purchase_orders"]["for_order_line_id"] = None
@@ -110,7 +121,7 @@ def test_a_line_that_is_deleted_is_a_cancellation_on_the_morning_that_missed_it(
 
 
 def test_a_line_that_is_archived_with_its_shipments_is_no_cancellation(mornings):
-    tables = small_tables()
+    tables = few_tables()
     mornings(tables, T)
     for name in ("order_lines", "shipments"):
         tables[name] = tables[name][tables[name]["order_line_id"] != "L7"]
@@ -122,7 +133,7 @@ def test_a_line_that_is_archived_with_its_shipments_is_no_cancellation(mornings)
 
 
 def test_a_shipment_that_is_booked_back_leaves_the_line_open_again(mornings):
-    tables = small_tables()
+    tables = few_tables()
     mornings(tables, T, tolerated_loss_share=0.5)
     tables["shipments"] = tables["shipments"][tables["shipments"]["event_id"] != "S1"]
     mornings(tables, T + DAY, tolerated_loss_share=0.5)
@@ -132,7 +143,7 @@ def test_a_shipment_that_is_booked_back_leaves_the_line_open_again(mornings):
 
 
 def test_a_row_that_comes_back_counts_again(mornings):
-    tables = small_tables()
+    tables = few_tables()
     without = {**tables, "customers": tables["customers"].iloc[:2]}
     without["order_lines"] = tables["order_lines"][tables["order_lines"]["customer_id"] != "C3"]
     without["purchase_orders"] = tables["purchase_orders"].assign(for_order_line_id=None)
@@ -145,7 +156,7 @@ def test_a_row_that_comes_back_counts_again(mornings):
 
 
 def test_a_source_that_keeps_only_todays_count_has_a_history_of_counts(mornings):
-    tables = small_tables()
+    tables = few_tables()
     tables["stock"]["snapshot_at"] = T - timedelta(hours=1)
     mornings(tables, T)
     tables["stock"] = tables["stock"].assign(snapshot_at=T + DAY - timedelta(hours=1), on_hand=[1.0, 2.0, 3.0])
@@ -156,7 +167,7 @@ def test_a_source_that_keeps_only_todays_count_has_a_history_of_counts(mornings)
 
 
 def test_what_lies_before_covers_from_did_not_vanish(mornings):
-    tables = small_tables()
+    tables = few_tables()
     mornings(tables, T)
     recent = tables["shipments"][tables["shipments"]["shipped_at"] >= "2024-03-01"]
     covers = '{"tables": {"shipments": {"covers_from": "2024-03-01", "complete_to": "2024-03-16T05:00:00Z"}}}'
@@ -167,7 +178,7 @@ def test_what_lies_before_covers_from_did_not_vanish(mornings):
 
 
 def test_an_empty_export_is_refused_before_anything_is_kept(mornings):
-    tables = small_tables()
+    tables = few_tables()
     mornings(tables, T)
     before = files_of(mornings.site().store)
     emptied = {**tables, "order_lines": tables["order_lines"].iloc[:0], "stock": tables["stock"].iloc[:0]}
@@ -181,7 +192,7 @@ def test_an_empty_export_is_refused_before_anything_is_kept(mornings):
 
 
 def test_a_table_or_column_that_is_no_longer_there_stands_as_it_was(mornings):
-    tables = small_tables()
+    tables = few_tables()
     mornings(tables, T)
     less = {name: frame for name, frame in tables.items() if name != "purchase_orders"}
     less["products"] = tables["products"].drop(columns="unit_cost")
@@ -195,7 +206,7 @@ def test_a_table_or_column_that_is_no_longer_there_stands_as_it_was(mornings):
 
 
 def test_the_times_that_a_source_records_itself_hold_unless_they_were_to_change_an_earlier_morning(mornings):
-    tables = small_tables()
+    tables = few_tables()
     tables["customers"]["recorded_at"] = pd.Timestamp("2024-02-01 10:00")
     mornings(tables, T)
     tables["customers"].loc[0, ["segment", "recorded_at"]] = ["vip", pd.Timestamp(T + timedelta(hours=3))]
@@ -210,7 +221,7 @@ def test_the_times_that_a_source_records_itself_hold_unless_they_were_to_change_
 
 
 def test_days_of_recording_stay_days_beside_the_moments_of_collections(mornings):
-    tables = small_tables()
+    tables = few_tables()
     tables["customers"]["recorded_at"] = pd.Timestamp("2024-03-10")  # known at the end of that day
     mornings(tables, T)
     tables["customers"].loc[0, ["segment", "recorded_at"]] = ["vip", pd.NaT]
@@ -224,7 +235,7 @@ def test_days_of_recording_stay_days_beside_the_moments_of_collections(mornings)
 @pytest.mark.parametrize("timezone", ["UTC", "Europe/Berlin"])
 def test_collections_at_midnight_count_from_midnight_and_not_from_the_day_after(mornings, timezone):
     midnight = datetime(2024, 3, 16) if timezone == "UTC" else datetime(2024, 3, 15, 23)
-    tables = small_tables()
+    tables = few_tables()
     mornings(tables, midnight - DAY, timezone=timezone)
     tables["customers"].loc[0, "segment"] = "vip"
     mornings(tables, midnight, timezone=timezone)
@@ -234,7 +245,7 @@ def test_collections_at_midnight_count_from_midnight_and_not_from_the_day_after(
 
 
 def test_a_fact_that_is_only_a_day_is_known_at_the_end_of_it_as_in_a_folder(mornings):
-    tables = small_tables()
+    tables = few_tables()
     tables["shipments"]["shipped_at"] = tables["shipments"]["shipped_at"].dt.normalize()
     mornings(tables, T)
     today = rows("order_line_id shipped_at quantity event_id", ("L1", "2024-03-16", 1.0, "S9"))
@@ -251,8 +262,8 @@ def test_a_fact_that_is_only_a_day_is_known_at_the_end_of_it_as_in_a_folder(morn
 
 
 def test_events_without_ids_are_the_same_event_while_nothing_of_them_changes(mornings):
-    tables = small_tables()
-    for name in ("shipments", "cancellations", "receipts"):
+    tables = few_tables()
+    for name in ("shipments", "cancellations"):
         tables[name] = tables[name].drop(columns="event_id")
     mornings(tables, T)
     tables["shipments"].loc[0, "quantity"] = 3.0
@@ -263,7 +274,7 @@ def test_events_without_ids_are_the_same_event_while_nothing_of_them_changes(mor
 
 
 def test_a_cell_that_cannot_be_read_is_rejected_each_morning_until_it_is_corrected(mornings):
-    tables = small_tables()
+    tables = few_tables()
     wrong = tables["shipments"].astype({"quantity": "str"})
     wrong.loc[0, "quantity"] = "four"
     mornings({**tables, "shipments": wrong}, T)
@@ -277,7 +288,7 @@ def test_a_cell_that_cannot_be_read_is_rejected_each_morning_until_it_is_correct
 
 
 def test_two_rows_under_one_key_break_the_law_until_the_source_keeps_one(mornings):
-    tables = small_tables()
+    tables = few_tables()
     twice = pd.concat([tables["products"], tables["products"].iloc[:1].assign(list_price=11.0)], ignore_index=True)
     mornings({**tables, "products": twice}, T)
     site = replace(mornings.site(tolerated_share=0.9), data=str(collected_folder(mornings.site().store)))
@@ -291,7 +302,7 @@ def test_two_rows_under_one_key_break_the_law_until_the_source_keeps_one(morning
 def test_a_collection_that_is_killed_is_as_if_it_had_not_begun_or_as_if_it_had_ended(
     mornings, monkeypatch, killed_after
 ):
-    tables = small_tables()
+    tables = few_tables()
     mornings(tables, T)
     before = files_of(mornings.site().store)
     tables["customers"].loc[0, "segment"] = "vip"
@@ -328,11 +339,38 @@ def test_a_collection_that_is_killed_is_as_if_it_had_not_begun_or_as_if_it_had_e
     ]
 
 
+@pytest.mark.slow
+def test_killed_processes_leave_whole_collections_or_none(mornings):
+    tables = few_tables()
+    mornings(tables, T)
+    moments = np.random.default_rng(901).uniform(0.02, 1.2, size=8)
+    for day, seconds in enumerate(moments, start=1):
+        tables["customers"]["segment"] = f"segment {day}"
+        tables["order_lines"]["unit_price"] = float(day)
+        write_tables(tables, mornings.folder / "data")
+        child = os.fork()
+        if not child:
+            with suppress(BaseException):
+                collect(mornings.site(), T + day * DAY, T + day * DAY)
+            os._exit(0)
+        time.sleep(seconds)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        finish_collections(mornings.site().store)
+        done, told = collections(mornings.site().store), collected_folder(mornings.site().store)
+        for name in ("customers", "order_lines"):
+            assert sorted(path.stem for path in (told / name).glob("*")) == [moment_name(moment) for moment in done]
+        assert list(told.glob(".*")) == []
+    last = mornings(tables, T + 9 * DAY).as_of
+    price = "select distinct unit_price from known_order_lines"
+    assert ask(mornings.facts(last), price) == [(8.0,)]
+
+
 def test_a_run_collects_for_its_own_t_and_answers_past_mornings_from_what_was_collected(mornings, caplog):
-    write_tables(small_tables(), mornings.folder / "data")
+    write_tables(few_tables(), mornings.folder / "data")
     site = mornings.site(max_lag_hours=30.0)
     assert collect_for_run(site, T, T) is None, "a folder is read as it is"
-    live = replace(site, data=str(as_sqlite(small_tables(), mornings.folder / "erp.sqlite")))
+    live = replace(site, data=str(as_sqlite(few_tables(), mornings.folder / "erp.sqlite")))
     with pytest.raises(ContractError, match="nothing was collected by then"):
         collect_for_run(live, T, T + timedelta(minutes=61))
     assert collect_for_run(live, T, T + timedelta(minutes=59)).is_first
@@ -347,7 +385,7 @@ def test_a_run_collects_for_its_own_t_and_answers_past_mornings_from_what_was_co
 
 
 def test_what_is_collected_later_is_not_among_the_files_of_an_earlier_morning(mornings):
-    tables = small_tables()
+    tables = few_tables()
     mornings(tables, T)
     tables["customers"].loc[0, "segment"] = "vip"
     mornings(tables, T + DAY)

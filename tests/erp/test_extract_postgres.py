@@ -11,9 +11,11 @@ import pandas as pd
 import pytest
 
 from erp import extract_postgres
+from erp.collected import collect
 from erp.contract import ContractError
 from erp.extract import read_source
 from erp.postgres_address import open_postgres, schema_of
+from erp.settings import Site
 from tests.erp.small_company import T, small_site, small_tables, write_tables
 from tests.erp.test_extract import fingerprint_of
 from tests.postgres_server import PASSWORD
@@ -210,3 +212,19 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) / 1024 < 1500  # megabytes: the default of Site.memory_limit
     assert len(pd.read_parquet(tmp_path / "read" / "order_lines.parquet", columns=["order_line_id"])) == 1_000_007
+
+
+def test_a_server_that_stops_in_the_middle_is_said_and_leaves_nothing(schema, tmp_path, monkeypatch):
+    url, real = schema(small_tables()), extract_postgres._read
+
+    def read_and_stop(connection, *values):
+        real(connection, *values)
+        schema.server.restart()
+
+    monkeypatch.setattr(extract_postgres, "_read", read_and_stop)
+    site = Site(data=url, store=str(tmp_path / "store"))
+    with pytest.raises(ContractError, match=r"products cannot be read \(\w+, SQLSTATE \w+\)"):
+        collect(site, T, T)
+    assert [path for path in (tmp_path / "store").rglob("*") if path.is_file()] == []
+    monkeypatch.setattr(extract_postgres, "_read", real)
+    assert collect(site, T, T).is_first

@@ -62,7 +62,7 @@ def test_an_older_ledger_is_brought_to_this_version_with_all_it_remembers(old_st
                             " returning id") == 3  # fmt: skip
     assert version_and_tables(old_store) == (
         2,
-        ["deliveries", "outbox", "outbox_of_delivery", "promotions", "runs", "steps"],
+        ["deliveries", "outbox", "outbox_of_delivery", "outbox_of_line", "promotions", "runs", "steps"],
     )
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from erp import ledger_postgres
+from erp import outbox as outbox_module
 from erp.destination import Item
 from erp.fingerprint import fingerprint
 from erp.ledger import Ledger, LedgerError, lock_store
@@ -71,7 +73,7 @@ def a_morning_and_its_delivery(store, site):
         ledger.promote({"risk": (version_hash, home, {"auc": 0.7})}, T, T)
         outbox = Outbox(ledger)
         delivery = outbox.begin("R1", "table", "apply", "Ada")
-        outbox.add(delivery, items(4))
+        outbox.add(delivery, [replace(item, sequence=delivery.id) for item in items(4)])
         keys = [item.key for item in outbox.items(delivery)]
         outbox.mark(keys[:2], "accepted", "it's there")
         outbox.mark(keys[2:3], "unknown")
@@ -88,9 +90,19 @@ def a_morning_and_its_delivery(store, site):
     return answered
 
 
-def test_it_answers_as_the_one_in_sqlite_does(site, tmp_path):
+class Clock(datetime):
+    """Stands still: deliveries are numbered by it."""
+
+    @classmethod
+    def now(cls, tz=None):
+        return T
+
+
+def test_it_answers_as_the_one_in_sqlite_does(site, tmp_path, monkeypatch):
+    monkeypatch.setattr(outbox_module, "datetime", Clock)
     ours = a_morning_and_its_delivery(Path(site.store), site)
     assert ours == a_morning_and_its_delivery(tmp_path / "sqlite", None)
+    assert ours[0] == {"accepted": 2, "pending": 1, "unknown": 1}
     assert len(ours[-1]) == 4
     assert not (Path(site.store) / "ledger.sqlite").exists()
 

@@ -6,8 +6,9 @@ from contextlib import suppress
 import pytest
 from filelock import FileLock
 
+from features import samples
 from pipelines import steps
-from pipelines.jobs import train
+from pipelines.jobs import morning, train
 from tests.pipelines.small_company import LATER, TINY_T, T, company_tables, copied_site, site_of, tiny_tables
 
 
@@ -66,6 +67,29 @@ def train_small(folder):
 def trained_site(made_once):
     """The small company's site with models trained as of T; tests work on copies."""
     return made_once("trained", train_small)
+
+
+def first_morning(folder):
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("track_training", "track_scoring"):
+            patch.setattr(steps, name, no_tracking)
+        morning(site_of(folder, tiny_tables()), TINY_T)
+
+
+@pytest.fixture(scope="session")
+def tiny_morning(made_once):
+    """The tiny company's site after a whole morning of TINY_T, never interrupted; tests work on copies or only read."""
+    return made_once("tiny-morning", first_morning)
+
+
+@pytest.fixture
+def few_looks(monkeypatch):
+    """Look back as at the largest companies, a fifth of the looks and half of the accounts' cut-offs, in this process.
+
+    Of the tiny company the same kinds of models are learned from them, in half of the seconds.
+    """
+    monkeypatch.setattr(samples, "STEP_DAYS_UP_TO_LINES", ())
+    monkeypatch.setattr(samples, "MOST_CUTOFFS", samples.FEWEST_CUTOFFS)
 
 
 class StopHereError(Exception):

@@ -52,13 +52,16 @@ def company_tables(days_on: int = 0) -> Tables:
 
 
 @cache
-def _tiny_tables() -> Tables:
-    return close(simulate(TINY))
+def _tiny_tables(days_on: int) -> Tables:
+    company = simulate(TINY)
+    for _ in range(days_on):
+        step(company)
+    return close(company)
 
 
-def tiny_tables() -> Tables:
-    """A tenth of that: for tables so odd that only whether the job copes with them matters."""
-    return {name: frame.copy() for name, frame in _tiny_tables().items()}
+def tiny_tables(days_on: int = 0) -> Tables:
+    """A tenth of that, as of TINY_T or as many days later: where only whether the job copes with them matters."""
+    return {name: frame.copy() for name, frame in _tiny_tables(days_on).items()}
 
 
 def site_of(folder: Path, tables: Tables | None = None, **settings: object) -> Site:

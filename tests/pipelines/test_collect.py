@@ -19,6 +19,7 @@ from features.feature_tables import build
 from pipelines.command import main
 from pipelines.jobs import collect_now, score
 from tests.pipelines.small_company import TINY, TINY_T, T, different_files, site_of, tiny_tables, waiting_lines
+from tests.postgres_server import PASSWORD
 
 N_MORNINGS = 4
 
@@ -148,3 +149,34 @@ def test_a_password_in_an_address_is_refused_and_repeated_nowhere(tmp_path, caps
     assert "carries a password; take it out" in err
     assert "4711" not in out + err
     assert not (tmp_path / "store").exists()
+
+
+def test_neither_password_nor_customers_leave_the_tables_of_a_live_source(postgres, tmp_path, capsys, monkeypatch):
+    tables, customer = tiny_tables(), "Kanarienvogel GmbH"
+    tables["customers"]["name"] = customer
+    url = postgres.new_database()
+    with postgres.connect(url) as connection:
+        for name, frame in tables.items():
+            connection.execute(f"create table {name} ({', '.join(f'{column} text' for column in frame)})")
+            with connection.cursor().copy(f"copy {name} from stdin (format csv)") as rows:
+                rows.write(frame.to_csv(index=False, header=False))
+    (tmp_path / "word").write_text(f"{PASSWORD}\n", encoding="utf-8")
+    monkeypatch.setenv("BACKORDER_DATA_PASSWORD_FILE", str(tmp_path / "word"))
+    given = ("--data", url, "--store", tmp_path / "store")
+    said = [
+        run(capsys, "collect", *given),
+        run(capsys, "check", "--data", url),
+        run(capsys, "collect", *given, "--json"),
+    ]
+    assert [code for code, _, _ in said] == [0, 0, 0]
+    assert "the first extract" in said[0][1]
+    (tmp_path / "word").write_text("wrong-canary-4712", encoding="utf-8")
+    said.append(run(capsys, "collect", *given, "--as-of", "2026-01-01T05:00:00Z"))
+    said.append(run(capsys, "check", "--data", url))
+    assert [code for code, _, _ in said[3:]] == [1, 1]
+    texts = "".join(out + err for _, out, err in said)
+    assert not any(secret in texts for secret in (PASSWORD, "wrong-canary", customer))
+    kept = {path: path.read_bytes() for path in (tmp_path / "store").rglob("*") if path.is_file()}
+    assert not any(secret.encode() in held for held in kept.values() for secret in (PASSWORD, "wrong-canary"))
+    assert [path for path, held in kept.items() if customer.encode() in held and path.parent.name != "customers"] == []
+    assert customer in set(pd.read_parquet(tmp_path / "store" / "collected" / "customers")["name"])

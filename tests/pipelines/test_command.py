@@ -13,13 +13,14 @@ import pandas as pd
 import pytest
 
 from erp.ledger import Ledger
+from erp.simulator import write_tables
 from pipelines.command import main, parser
 from pipelines.command_table import COMMANDS
 from pipelines.jobs import morning, score
 from pipelines.queue_report import published_text
 from pipelines.steps import champions
 from tests.pipelines.queue_validator import inbound_of
-from tests.pipelines.small_company import TINY_T, WEEK, T, company_tables, queue_of, site_of, tiny_tables
+from tests.pipelines.small_company import TINY_T, WEEK, T, copied_site, queue_of, site_of, tiny_tables
 
 HELP = """
 import sys
@@ -51,24 +52,33 @@ def command(tmp_path, capsys):
     return ran
 
 
-def test_the_champion_serves_later_mornings_and_no_earlier_one(trained):
-    site = trained(company_tables(days_on=7))
+@pytest.fixture
+def served(tiny_morning, tmp_path):
+    """Let the site below tmp_path hold the tiny company's tables, and a store whose models serve its morning."""
+    return copied_site(tiny_morning, tmp_path)
+
+
+@pytest.mark.usefixtures("few_looks")
+def test_the_champion_serves_later_mornings_and_no_earlier_one(tiny_morning, tmp_path):
+    site = copied_site(tiny_morning, tmp_path)
+    write_tables(tiny_tables(days_on=7), Path(site.data))
     ledger = Ledger(Path(site.store))
     before = ledger.models()
-    morning(site, T + WEEK)
+    morning(site, TINY_T + WEEK)
     assert ledger.models() == before, "what serves T serves a week later: nothing is trained"
     late = queue_of(site)
-    morning(site, T - WEEK)
+    morning(site, TINY_T - WEEK)
     trained_now = ledger.models()[len(before) :]
-    assert {each.trained_as_of.replace(tzinfo=None) for each in trained_now} == {T - WEEK}
+    assert {each.trained_as_of.replace(tzinfo=None) for each in trained_now} == {TINY_T - WEEK}
     assert len(trained_now) == len(before)
-    assert sorted(champions(ledger, T).values(), key=lambda v: v.name) == sorted(before, key=lambda v: v.name)
-    assert (queue_of(site)["ordered_at"] < T - WEEK).all()
+    assert sorted(champions(ledger, TINY_T).values(), key=lambda v: v.name) == sorted(before, key=lambda v: v.name)
+    assert (queue_of(site)["ordered_at"] < TINY_T - WEEK).all()
     assert queue_of(site)["previous_rank"].isna().all(), "no history from a later morning"
-    score(site, T + WEEK)
+    score(site, TINY_T + WEEK)
     assert late["loss_if_waits"].tolist() == queue_of(site)["loss_if_waits"].tolist()
 
 
+@pytest.mark.usefixtures("few_looks")
 def test_train_says_what_it_trained_and_score_then_serves(command):
     site_of(Path(command.site.data).parent, tiny_tables())
     code, printed, _ = command("train")
@@ -139,8 +149,8 @@ def test_what_is_late_of_the_goods_on_order_is_said_with_the_money_that_waits_on
     ) in published_text(site.out)
 
 
-def test_settings_come_from_file_then_environment_then_options(command, tmp_path, monkeypatch):
-    site = site_of(tmp_path, tiny_tables())
+def test_settings_come_from_file_then_environment_then_options(command, served, tmp_path, monkeypatch):
+    site = served
     (tmp_path / "site.toml").write_text('currency = "CHF"\nout = "elsewhere"\n[policy]\ncancel_handling_cost = 5.0\n')
     monkeypatch.setenv("BACKORDER_CURRENCY", "NOK")
     code, printed, _ = command("run", "--settings", str(tmp_path / "site.toml"))
@@ -157,8 +167,8 @@ def test_settings_come_from_file_then_environment_then_options(command, tmp_path
     assert not Path("elsewhere").exists()
 
 
-def test_sensitivity_says_what_each_assumption_moves_and_publishes_nothing(command, tmp_path):
-    site = site_of(tmp_path, tiny_tables())
+def test_sensitivity_says_what_each_assumption_moves_and_publishes_nothing(command, served, tmp_path):
+    site = served
     assert command("run")[0] == 0
     published = Ledger(Path(site.store)).last_published(TINY_T + WEEK)
     code, said, _ = command("sensitivity", "--out", str(tmp_path / "weighed"))
@@ -171,8 +181,8 @@ def test_sensitivity_says_what_each_assumption_moves_and_publishes_nothing(comma
     assert Ledger(Path(site.store)).last_published(TINY_T + WEEK) == published
 
 
-def test_a_what_if_is_no_queue_of_the_day(command, tmp_path):
-    site = site_of(tmp_path, tiny_tables())
+def test_a_what_if_is_no_queue_of_the_day(command, served, tmp_path):
+    site = served
     assert command("run")[0] == 0
     published = Ledger(Path(site.store)).last_published(TINY_T + WEEK)
     (tmp_path / "if.toml").write_text("cancel_handling_cost = 3.0\n")
@@ -218,8 +228,8 @@ def test_a_word_that_is_not_whole_is_refused_with_what_it_lacks(given, says, tmp
     assert says in capsys.readouterr().err
 
 
-def test_answers_as_json_say_what_the_texts_say(command, tmp_path):
-    site_of(tmp_path, tiny_tables())
+@pytest.mark.usefixtures("served")
+def test_answers_as_json_say_what_the_texts_say(command):
     code, printed, said = command("run", "--json")
     told = json.loads(printed)
     assert (code, said) == (0, "")

@@ -21,17 +21,16 @@ from prefect.states import Pending, Scheduled
 
 from erp.ledger import Ledger, lock_store
 from models.champions import QUESTIONS
-from pipelines import door, flow_repair, steps
+from pipelines import door, flow_repair
 from pipelines.build_features import build_features
 from pipelines.command import main
 from pipelines.daily import daily
 from pipelines.door import server_answers
-from pipelines.jobs import morning
 from pipelines.reconcile import reconcile, reconciled_text
 from pipelines.schedule import morning_of
 from pipelines.score_queue import score_queue
 from pipelines.train_models import train_models
-from tests.pipelines.small_company import TINY_T, different_files, queue_of, site_of, tiny_tables
+from tests.pipelines.small_company import TINY_T, copied_site, different_files, queue_of, site_of, tiny_tables
 
 ROOT = Path(__file__).parents[2]
 DEAD = "http://127.0.0.1:9"
@@ -144,17 +143,6 @@ def _wait_until(holds, seconds):
         time.sleep(0.2)
 
 
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory):
-    """The tiny company's morning without any server."""
-    site = site_of(tmp_path_factory.mktemp("plain"), tiny_tables())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(steps, "track_training", lambda *_: None)
-        patch.setattr(steps, "track_scoring", lambda *_: None)
-        morning(site, TINY_T)
-    return site
-
-
 def given(site, as_of=f"{TINY_T}Z"):
     return {"settings": None, "as_of": as_of, "data": site.data, "store": site.store, "out": site.out}
 
@@ -173,33 +161,33 @@ def last_flow_run(name):
         return max((run for run in client.read_flow_runs() if run.flow_id == flow.id), key=lambda run: run.created)
 
 
-def test_the_four_flows_end_completed_and_publish_what_the_plain_job_does(server, plain, tmp_path):
+def test_the_four_flows_end_completed_and_publish_what_the_plain_job_does(server, tiny_morning, tmp_path):
     site = site_of(tmp_path, tiny_tables())
     for name in ("build-features", "train-models", "score-queue"):
         said = FLOWS[name](**given(site))
         assert isinstance(said, str)
         assert last_flow_run(name).state.type == "COMPLETED"
-    assert different_files(plain, site) == []
+    assert different_files(tiny_morning, site) == []
     assert daily(**given(site)) == site.out
-    assert different_files(plain, site) == []
+    assert different_files(tiny_morning, site) == []
     assert last_flow_run("daily").parameters == given(site)
 
 
-def test_a_scheduled_flows_t_is_its_scheduled_start_however_late_it_begins(server, plain, looked_back):
-    site = looked_back()
+def test_a_scheduled_flows_t_is_its_scheduled_start_however_late_it_begins(server, tiny_morning, tmp_path):
+    site = copied_site(tiny_morning, tmp_path)
     parameters = given(site, as_of=None)
     with get_client(sync_client=True) as client:
         run = client.create_flow_run(
             daily, parameters=parameters, state=Scheduled(scheduled_time=TINY_T.replace(tzinfo=UTC))
         )
     run_flow(daily, flow_run=run, parameters=parameters)
-    assert different_files(plain, site) == []
+    assert different_files(tiny_morning, site) == []
     assert last_flow_run("daily").start_time > datetime.now(UTC) - timedelta(minutes=5)
 
 
-def test_a_schedule_really_fires_and_a_worker_runs_the_morning_as_of_it(server, tmp_path):
+def test_a_schedule_really_fires_and_a_worker_runs_the_morning_as_of_it(server, tiny_morning, tmp_path):
     """It proves the pins of fastapi and sqlalchemy: with later ones nothing is ever started."""
-    site = site_of(tmp_path, tiny_tables())
+    site = copied_site(tiny_morning, tmp_path)
     start = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=20)
     (tmp_path / "home").mkdir()
     quick = {"PREFECT_API_URL": server, "PREFECT_RUNNER_POLL_FREQUENCY": "1", "MLFLOW_TRACKING_URI": DEAD}
@@ -223,15 +211,15 @@ def test_without_a_flow_run_the_scheduled_start_is_now():
     assert morning_of(None, "2024-05-30T07:00:00+02:00", None, None, None)[1] == TINY_T
 
 
-def test_the_command_goes_through_the_server_that_answers(server, plain, looked_back, monkeypatch, capsys):
-    site = looked_back()
+def test_the_command_goes_through_the_server_that_answers(server, tiny_morning, tmp_path, monkeypatch, capsys):
+    site = copied_site(tiny_morning, tmp_path)
     monkeypatch.setenv("PREFECT_API_URL", server)
     n_runs = _n_flow_runs()
     options = ["--data", site.data, "--store", site.store, "--out", site.out, "--as-of", f"{TINY_T}Z"]
     assert main(["run", *options]) == 0
     assert "running as the flow pipelines.daily.daily" in capsys.readouterr().err
     assert _n_flow_runs() == n_runs + 1
-    assert different_files(plain, site) == []
+    assert different_files(tiny_morning, site) == []
 
 
 def _n_flow_runs():
@@ -289,14 +277,14 @@ def test_the_flows_that_are_looked_after_are_all_of_them():
     assert set(flow_repair.FLOWS) == {flow.name for flow in FLOWS.values()} == set(FLOWS)
 
 
-def test_a_server_that_is_set_but_gone_is_said_and_the_job_runs_without_it(plain, looked_back, monkeypatch, capsys):
+def test_a_server_that_is_set_but_gone_is_said_and_the_job_runs_without_it(tiny_morning, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
-    site = looked_back()
+    site = copied_site(tiny_morning, tmp_path)
     with settings.temporary_settings({settings.PREFECT_API_URL: "http://127.0.0.1:9/api"}):
         options = ["--data", site.data, "--store", site.store, "--out", site.out, "--as-of", f"{TINY_T}Z"]
         assert main(["run", *options]) == 0
     assert "does not answer" in capsys.readouterr().err
-    assert different_files(plain, site) == []
+    assert different_files(tiny_morning, site) == []
 
 
 def test_prefect_is_not_even_imported_where_no_server_is_set(tmp_path, monkeypatch):
@@ -319,7 +307,7 @@ def test_parameters_of_every_flow_are_texts_and_none_is_required():
             assert {kind["type"] for kind in each["anyOf"]} == {"string", "null"}
 
 
-def test_models_that_the_flows_trained_are_champions_of_the_store(plain):
-    ledger = Ledger(Path(plain.store))
+def test_models_that_the_flows_trained_are_champions_of_the_store(tiny_morning):
+    ledger = Ledger(Path(tiny_morning.store))
     assert {each.name for each in ledger.models()} == set(QUESTIONS)
-    assert len(queue_of(plain)) > 5
+    assert len(queue_of(tiny_morning)) > 5

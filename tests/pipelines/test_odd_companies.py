@@ -12,6 +12,8 @@ from pipelines.command import main
 from tests.pipelines.queue_validator import violations
 from tests.pipelines.small_company import TINY_T, goods_at, queue_of, site_of, tiny_tables, waiting_lines
 
+pytestmark = pytest.mark.usefixtures("few_looks")
+
 
 def only(tables, lines):
     """The same company with these order lines alone, and what happened to them."""

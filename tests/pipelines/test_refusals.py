@@ -13,7 +13,7 @@ import pytest
 
 from erp.ledger import Ledger
 from pipelines.command import main
-from tests.pipelines.small_company import TINY_T, queue_of, site_of, tiny_tables
+from tests.pipelines.small_company import TINY_T, copied_site, queue_of, site_of, tiny_tables
 
 AS_OF = f"{TINY_T.isoformat()}Z"
 HOLD_THE_STORE = """
@@ -37,6 +37,12 @@ def run(tmp_path, capsys):
         return code, capsys.readouterr().err
 
     return ran
+
+
+@pytest.fixture
+def served(tiny_morning, tmp_path):
+    """Let the site below tmp_path hold the tiny company's tables, and a store whose models serve its morning."""
+    return copied_site(tiny_morning, tmp_path)
 
 
 def broken(name, change):
@@ -196,8 +202,9 @@ def test_a_truncated_parquet_file_is_named(run, tmp_path):
         assert "Traceback" not in said
 
 
+@pytest.mark.usefixtures("served")
 def test_a_table_that_lost_half_its_rows_since_the_last_run_stops_the_second(run, tmp_path):
-    assert run(tiny_tables())[0] == 0
+    assert run()[0] == 0
     first = queue_of(site_of(tmp_path))
     code, said = run(broken("shipments", lambda f: f.iloc[::2]))
     assert code == 1
@@ -290,8 +297,8 @@ def test_score_without_models_refuses(run):
     assert "no models serve 2024-05-30 05:00:00; train some with `backorder train`" in said
 
 
+@pytest.mark.usefixtures("served")
 def test_a_second_process_on_a_busy_store_is_told_so_with_exit_code_3(run, tmp_path):
-    tables = tiny_tables()
     root = str(Path(__file__).parents[2])
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD_THE_STORE, str(tmp_path / "store")],
@@ -301,7 +308,6 @@ def test_a_second_process_on_a_busy_store_is_told_so_with_exit_code_3(run, tmp_p
     )
     try:
         assert holder.stdout.readline() == "held\n"
-        site_of(tmp_path, tables)
         started = time.perf_counter()
         code, said = run()
         assert time.perf_counter() - started < 1
@@ -314,6 +320,7 @@ def test_a_second_process_on_a_busy_store_is_told_so_with_exit_code_3(run, tmp_p
     assert run()[0] == 0, "a killed holder leaves no lock"
 
 
+@pytest.mark.usefixtures("served")
 def test_a_few_breaches_are_set_aside_with_their_whole_lines_and_the_run_goes_on(run, tmp_path):
     tables = tiny_tables()
     shipped = tables["shipments"].index[5]
@@ -377,6 +384,7 @@ def test_check_says_what_would_stop_a_run_and_refuses(tmp_path, capsys):
     assert "shipments.quantity: is greater than 0 fails" in said
 
 
+@pytest.mark.usefixtures("few_looks")
 def test_an_extract_that_says_it_is_complete_is_believed_and_one_that_says_it_lags_is_not(run, tmp_path):
     site = site_of(tmp_path, broken("shipments", lambda f: f.iloc[:0]))
     extract = Path(site.data) / "extract.json"
