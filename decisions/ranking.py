@@ -9,6 +9,7 @@ Codes = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 POOL_IDS = ["product_id", "warehouse_id"]
+DUE_BY = ["order_line_id", "due_on"]  # all that `due_order` reads: to take rows of every column would take longest
 
 
 def due_order(lines: pd.DataFrame) -> Codes:
@@ -40,8 +41,9 @@ def is_held(lines: pd.DataFrame) -> Flags:
 
     A pin does not lift a credit hold: that block is not the planner's to lift.
     """
-    by_planner = lines["override"].isin(["hold", "exclude"])
-    return (by_planner | lines["credit_hold"].astype(bool)).to_numpy(np.bool_)
+    by_planner = lines["override"].isin(["hold", "exclude"]).to_numpy(np.bool_)
+    held: Flags = by_planner | lines["credit_hold"].to_numpy(np.bool_)
+    return held
 
 
 def is_excluded(lines: pd.DataFrame) -> Flags:

@@ -11,7 +11,7 @@ from scipy.sparse.csgraph import connected_components
 
 from decisions.limits import Limits
 from decisions.pool_programme import QUANTITY_TOLERANCE
-from decisions.ranking import due_order
+from decisions.ranking import DUE_BY, due_order
 from decisions.turns import Tally
 from decisions.wishes import Wishes, is_by_worth, is_repeated, loses_by_waiting
 
@@ -156,7 +156,7 @@ def _items(wishes: Wishes, lines: pd.DataFrame) -> list[list[int]]:
     """Claims that are served together, best first."""
     rows = np.unique(wishes.line)
     due = np.empty(len(lines), dtype=np.int64)
-    due[rows] = due_order(lines.iloc[rows])
+    due[rows] = due_order(lines[DUE_BY].iloc[rows])
     order = np.lexsort((due[wishes.line], is_repeated(wishes.line), -wishes.claims.worth, wishes.sort_key))
     items: list[list[int]] = []
     of_group: dict[int, list[int]] = {}

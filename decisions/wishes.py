@@ -8,7 +8,7 @@ import pandas as pd
 
 from decisions.limits import Limits
 from decisions.pool_programme import QUANTITY_TOLERANCE, Claims, in_steps
-from decisions.ranking import due_order, is_held, is_pinned, places_of
+from decisions.ranking import DUE_BY, due_order, is_held, is_pinned, places_of
 from decisions.ship_groups import ShipGroups, ships_whole, split_groups
 
 Floats = npt.NDArray[np.float64]
@@ -235,6 +235,6 @@ def _order(lines: pd.DataFrame, wishes: Wishes, is_rest: Flags) -> npt.NDArray[n
         same &= (ordered[1:] == ordered[:-1]) | ((ordered[1:] != ordered[1:]) & (ordered[:-1] != ordered[:-1]))
     equals = np.flatnonzero(np.append(same, False) | np.insert(same, 0, False))
     block = np.cumsum(~np.insert(same, 0, False))[equals]
-    by_due = due_order(lines.iloc[wishes.line[order[equals]]])
+    by_due = due_order(lines[DUE_BY].iloc[wishes.line[order[equals]]])
     order[equals] = order[equals][np.lexsort((by_due, block))]
     return order

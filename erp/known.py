@@ -25,6 +25,7 @@ from erp.laws import Findings, judge
 from erp.settings import Site
 from erp.source import open_source, stage
 
+
 @dataclass(frozen=True)
 class LastRun:
     """What the newest published run saw, to notice a table that lost rows."""

@@ -7,10 +7,10 @@ is judged has chosen anything. Intervals are 90 % and resample accounts; those o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from sklearn.metrics import mean_poisson_deviance, mean_tweedie_deviance
 from threadpoolctl import threadpool_limits
 
@@ -38,6 +38,9 @@ from models.report import (
     orders_by_frequency_plot,
 )
 from models.tilt import PARAMS, Tilt
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NOTHING = Report(notes=["the history is too short to look back and forward: nothing was measured"])
 Scores = Callable[[np.ndarray], Mapping[str, float]]

@@ -5,14 +5,18 @@ To learn costs seconds, to foresee hardly any: models of three past days foresee
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from models.arrival import ArrivalModel, fit, open_curves, open_inbound, quantile_days
 from models.judging import finite, pinball, ratio_interval, with_interval
 from models.reorder_report import fresh_metrics
 from models.report import Report, calibration_plot, shares_over_time_plot, waits_plot, widths_plot
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 N_LEARNED, N_MORNINGS, MORNING_EVERY_DAYS = 3, 4, 15
 SHARES = {"50": (0.25, 0.75), "90": (0.05, 0.95)}  # intervals: chances at both ends

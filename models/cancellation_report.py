@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from threadpoolctl import threadpool_limits
 
 from models import judging
@@ -32,6 +32,9 @@ from models.inputs import as_numbers
 from models.line_days import WAIT_BANDS_DAYS, as_seen_on, customers_of, event_shares, line_days, open_on, wait_band
 from models.report import Report, calibration_plot, curves_plot, gain_plot, hazard_plot, importance_plot, ratio_plot
 from models.shipping import fit_censoring
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SNAPSHOT_SHARES = (0.5, 0.65, 0.8)  # of the cancellations that lie before each snapshot
 GAP_DAYS = max(HORIZONS_DAYS)

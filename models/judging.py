@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
+from sklearn.metrics import roc_auc_score
 
 N_RESAMPLES = 200
 SMALLEST = 1e-9  # a chance of exactly 0 or 1 would make one surprise cost everything
@@ -21,19 +22,10 @@ def log_losses(chance: np.ndarray, event: np.ndarray) -> np.ndarray:
 
 
 def area_under_curve(chance: np.ndarray, event: np.ndarray, weight: np.ndarray) -> float:
-    """Chance that a row with the event was predicted above one without; NaN if the rows that count are alike.
-
-    Pairs of equal predictions count half (Mann & Whitney 1947), so what stands here is the area under the ROC curve.
-
-    >>> area_under_curve(np.array([0.1, 0.4, 0.4]), np.array([0.0, 1.0, 0.0]), np.ones(3))
-    0.75
-    """
-    values, place = np.unique(chance, return_inverse=True)
-    with_event, without = (np.bincount(place, weight * part, minlength=len(values)) for part in (event, 1 - event))
-    if not (with_event.any() and without.any()) or np.isnan(values[-1]):
+    """Chance that a row with the event was predicted above one without; NaN if all rows are alike."""
+    if not 0 < event.sum() < len(event):
         return float("nan")
-    below = np.cumsum(without) - without / 2
-    return float(with_event @ below / (with_event.sum() * without.sum()))
+    return float(roc_auc_score(event, chance, sample_weight=weight))
 
 
 def calibration_error(chance: np.ndarray, event: np.ndarray, weight: np.ndarray, n_bands: int = 10) -> float:

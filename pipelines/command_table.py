@@ -108,7 +108,6 @@ COMMANDS = (
                 "as of now, before the run",
             ),
             (f"collect --data extract --store state --as-of {T}", "an extract that was taken then"),
-            (f"run --data state/collected --store state --out queue --as-of {T}", "what was collected, as any folder"),
         ),
     ),
     Command(
@@ -118,6 +117,7 @@ COMMANDS = (
         (
             (f"run --data extract --store state --out queue --as-of {T}", "the morning's queue"),
             ("run --data extract --store state --out queue", "as of now; after a planner's word say, or new goods"),
+            (f"run --data state/collected --store state --out queue --as-of {T}", "what was collected, as any folder"),
             (f"run --data extract --store state --out what-if --as-of {T} --policy other.toml", "a what-if beside it"),
         ),
     ),

@@ -47,6 +47,8 @@ def open_morning(site: Site, as_of: datetime) -> Iterator[Run]:
         open_folder(site.data)  # a missing table is said before a store is made
     policy = Policy.from_table(site.policy)
     with lock_store(Path(site.store), site) as ledger:  # before the files are read: a busy store is said at once
+        if kind_of(site.data) != "folder":
+            stage("collect", "collecting what %s tells as of %s", site.data, as_of)
         collect_for_run(site, as_of, _naive(datetime.now(UTC)))
         key = fingerprint([_files(open_source(site, as_of)), site.reading(), policy, code_version()])
         with open_run(Path(site.store), as_of, key, ledger) as run:

@@ -21,7 +21,7 @@ from tests.figures import Figure, options, show
 from tests.postgres_server import PASSWORD, postgres_server
 
 SHAPE = CompanyShape(n_customers=60, n_products=5, n_days=150, safety_days=-8, median_gap_days=15.0, seed=902)
-N_MORNINGS, N_KILLS = 5, 200
+N_MORNINGS, N_KILLS = 4, 200
 QUICK_MORNINGS, QUICK_KILLS = 2, 8
 NONE = {
     "lost": "lines of the queues that the receiver lacks",
@@ -73,8 +73,8 @@ def measured(folder: Path, quick: bool, seed: int = 901) -> Iterator[Figure]:
     yield from figures(under_fire(lived, peace, n_kills, STORM, seed), "SQLite")
     os.environ["BACKORDER_LEDGER_PASSWORD"] = PASSWORD
     with postgres_server() as server:
-        few = replace(peace, files=peace.files[: max(2, n_mornings // 4)])
-        yield from figures(under_fire(lived, few, n_kills // 4, STORM, seed, server), "PostgreSQL")
+        few = replace(peace, files=peace.files[:2])
+        yield from figures(under_fire(lived, few, n_kills // 8, STORM, seed, server), "PostgreSQL")
 
 
 if __name__ == "__main__":

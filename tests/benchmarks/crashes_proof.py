@@ -26,6 +26,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from erp.destination import DeliveryError
 from erp.ledger import PUBLISHED, Ledger, LedgerError, lock_store, utc_time
 from erp.outbox import OPEN_STATES, Outbox
 from erp.settings import Site
@@ -181,8 +182,15 @@ def deliver(site: Site) -> str:
 
 
 def _worked_off(do: Callable[[Site], Delivered], site: Site) -> str:
-    endings = (do(site).ending for _ in range(PATIENCE))
+    endings = (_ending(do, site) for _ in range(PATIENCE))
     return next((ending for ending in endings if ending in ENDINGS), "unfinished")
+
+
+def _ending(do: Callable[[Site], Delivered], site: Site) -> str:
+    try:
+        return do(site).ending
+    except DeliveryError:  # even asking what it holds got no answer, eight times: the operator is told to try again
+        return "unreachable"
 
 
 @dataclass(frozen=True)
@@ -241,16 +249,22 @@ def under_fire(
                     tally.killed_while[in_child(partial(_doing, site, which), log)] += 1
                 else:
                     took[which] = time.monotonic() - started  # what is kept is not made again
-            for job, seconds in zip(jobs, peace.seconds[day], strict=True):
-                if server:
-                    moment = chance.uniform(0.0, 0.9 * seconds)
-                    tally.restarts += disturbed(job, moment, lambda _: server.restart(), log)
+            for job, seconds in zip(jobs, took, strict=True):
+                tally.restarts += server is not None and _restarted(server, job, seconds, chance, log)
             _left_in_peace(site, jobs, log)
             receiver.wait_for_late()
             tally.add(in_child(partial(_seen, site, receiver, undisturbed), log))
             print(f"morning {day + 1}: {tally}", file=sys.stderr)
         tally.sent, tally.doubled = receiver.effects(), receiver.doubles()
     return tally
+
+
+def _restarted(
+    server: PostgresServer, job: Callable[[], Any], seconds: float, chance: random.Random, log: Path
+) -> bool:
+    """Restart the server while a job goes on, ever earlier if the job had ended before; the job must end well."""
+    moments = (chance.uniform(0.0, seconds / 2**turn) for turn in range(5))
+    return any(disturbed(job, moment, lambda _: server.restart(), log) for moment in moments)
 
 
 def _left_in_peace(site: Site, jobs: tuple[Callable[[], Any], Callable[[], Any]], log: Path) -> None:

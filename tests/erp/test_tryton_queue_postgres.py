@@ -12,7 +12,7 @@ from tests.postgres_server import PostgresServer
 from tests.tryton_server import TrytonServer, tryton_on_postgres
 
 pytestmark = pytest.mark.slow
-N = 500
+N = 80  # tests/benchmarks/tryton.py times 500
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +23,9 @@ def tryton(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer) -
         yield server
 
 
-def test_500_shipments_are_given_out_in_30_seconds_and_a_second_apply_writes_nothing(tryton):
-    seconds, differ, written_again = bench.delivered(tryton, N)
+def test_every_shipment_holds_what_the_queue_gives_and_a_second_apply_writes_nothing(tryton):
+    _, differ, written_again = bench.delivered(tryton, N)
     assert (differ.value, written_again.value) == (0, 0)
-    assert seconds.met
 
 
 def test_a_restart_of_the_database_in_the_middle_loses_nothing(tryton, postgres):

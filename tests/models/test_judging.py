@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
 
 from models.judging import (
     area_under_curve,
@@ -30,28 +29,6 @@ def test_the_area_is_the_share_of_pairs_in_the_right_order():
     chance, event = np.array([0.1, 0.4, 0.4, 0.8]), np.array([0.0, 1.0, 0.0, 1.0])
     pairs = [(a > b) + 0.5 * (a == b) for a in chance[event == 1] for b in chance[event == 0]]
     assert area_under_curve(chance, event, np.ones(4)) == pytest.approx(np.mean(pairs))
-
-
-@pytest.mark.parametrize("n_values", [2, 7, 1000])
-def test_the_area_is_that_of_scikit_learn_with_ties_and_weights(n_values):
-    draw = np.random.default_rng(n_values)
-    chance = draw.integers(0, n_values, 400) / n_values
-    event, weight = (draw.random(400) < 0.2 + 0.5 * chance).astype(float), draw.gamma(1.0, 2.0, 400)
-    assert area_under_curve(chance, event, weight) == pytest.approx(roc_auc_score(event, chance, sample_weight=weight))
-
-
-@pytest.mark.parametrize(
-    ("chance", "event", "weight"),
-    [
-        ([0.1, 0.4], [1.0, 1.0], [1.0, 1.0]),
-        ([0.1, 0.4], [0.0, 0.0], [1.0, 1.0]),
-        ([0.1, 0.4], [0.0, 1.0], [1.0, 0.0]),
-        ([0.1, np.nan], [0.0, 1.0], [1.0, 1.0]),
-        ([], [], []),
-    ],
-)
-def test_there_is_no_area_where_all_rows_that_count_are_alike_or_one_has_no_prediction(chance, event, weight):
-    assert np.isnan(area_under_curve(np.array(chance), np.array(event), np.array(weight)))
 
 
 def test_a_row_of_weight_two_counts_like_two_rows():

@@ -130,6 +130,7 @@ def test_a_queue_beside_itself_differs_in_nothing(mornings):
     assert list(causes_of(found).index) == ["nothing", "all"]
 
 
+@pytest.mark.usefixtures("unjudged")
 def test_models_trained_anew_are_a_cause_of_their_own(looked_back):
     site = looked_back()
     for as_of in (TINY_T, LATER):

@@ -41,17 +41,6 @@ def first(trained_site, tmp_path_factory):
     return site
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """A whole morning of the tiny company, never interrupted."""
-    site = site_of(tmp_path_factory.mktemp("tiny"), tiny_tables())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(steps, "track_training", lambda *_: None)
-        patch.setattr(steps, "track_scoring", lambda *_: None)
-        morning(site, TINY_T)
-    return site
-
-
 def shuffled(frame, seed=0):
     return frame.sample(frac=1, random_state=seed).reset_index(drop=True)
 
@@ -63,7 +52,7 @@ def test_two_fresh_stores_publish_the_same_bytes_whether_run_at_once_or_trained_
     assert len(queue_of(first)) > 50
 
 
-def test_the_order_of_rows_and_columns_files_and_copies_do_not_matter(tiny, tmp_path):
+def test_the_order_of_rows_and_columns_files_and_copies_do_not_matter(tiny_morning, tmp_path):
     """Everything is trained again: it holds for the models, too."""
     tables, site = tiny_tables(), site_of(tmp_path)
     for place, (name, frame) in enumerate(sorted(tables.items())):
@@ -75,7 +64,7 @@ def test_the_order_of_rows_and_columns_files_and_copies_do_not_matter(tiny, tmp_
         frame.iloc[:cut].to_parquet(folder / "a.parquet")
         frame.iloc[cut:].to_parquet(folder / "b.parquet")
     morning(site, TINY_T)
-    assert different_files(tiny, site) == []
+    assert different_files(tiny_morning, site) == []
 
 
 def test_csv_serves_as_well_as_parquet(first, trained):
@@ -122,7 +111,7 @@ def test_files_that_are_no_tables_do_not_matter_even_where_store_and_out_lie_amo
 
 
 @pytest.mark.parametrize("step", ["cancellation_samples", "_evaluate", "write_queue"])
-def test_a_run_that_crashed_resumes_where_it_stopped_with_the_same_bytes(tiny, tmp_path, monkeypatch, step):
+def test_a_run_that_crashed_resumes_where_it_stopped_with_the_same_bytes(tiny_morning, tmp_path, monkeypatch, step):
     site, made = site_of(tmp_path, tiny_tables()), []
     _note_calls(monkeypatch, ("gather", "write_features_now", "cancellation_samples"), made)
     _fail_once(monkeypatch, step)
@@ -130,12 +119,12 @@ def test_a_run_that_crashed_resumes_where_it_stopped_with_the_same_bytes(tiny, t
         morning(site, TINY_T)
     assert not (tmp_path / "out").exists()
     morning(site, TINY_T)
-    assert different_files(tiny, site) == []
+    assert different_files(tiny_morning, site) == []
     assert sorted(made) == ["cancellation_samples", "gather", "write_features_now"], "a kept step is not made again"
     assert [run["state"] for run in Ledger(tmp_path / "store").runs()] == ["published", "failed"]
 
 
-def test_a_run_killed_in_the_middle_of_training_resumes_with_the_same_bytes(tiny, tmp_path):
+def test_a_run_killed_in_the_middle_of_training_resumes_with_the_same_bytes(tiny_morning, tmp_path):
     site = site_of(tmp_path, tiny_tables())
     options = ["--data", site.data, "--store", site.store, "--out", site.out, "--as-of", f"{TINY_T}Z"]
     process = subprocess.Popen(
@@ -151,7 +140,7 @@ def test_a_run_killed_in_the_middle_of_training_resumes_with_the_same_bytes(tiny
     process.stderr.close()
     assert process.returncode == -signal.SIGKILL
     morning(site, TINY_T)
-    assert different_files(tiny, site) == []
+    assert different_files(tiny_morning, site) == []
     states = [(run["state"], run["error"]) for run in Ledger(tmp_path / "store").runs()]
     assert states == [("published", None), ("failed", "the process ended before the run did; open it again to resume")]
 
@@ -179,6 +168,7 @@ def _fail_once(monkeypatch, name):
     monkeypatch.setattr(steps, name, cut_once)
 
 
+@pytest.mark.usefixtures("unjudged")
 def test_a_crash_while_training_leaves_no_mixture_of_old_and_new_champions(looked_back, monkeypatch):
     site = looked_back()
     train(site, TINY_T)

@@ -91,6 +91,7 @@ def test_a_registered_champion_loads_without_pickle_and_predicts_as_its_booster_
     assert predicted.tolist() == ours.predict(numbers).tolist() != other.predict(numbers).tolist()
 
 
+@pytest.mark.usefixtures("unjudged")
 def test_the_champion_shown_is_the_newest_by_as_of_though_an_older_one_is_trained_later(looked_back):
     site = looked_back()
     for as_of in (LATER, TINY_T):
