@@ -123,7 +123,8 @@ class Ledger:
 
     def _opened(self) -> LedgerDatabase | None:
         if self._database is None and (place := place_of(self.store)) is not None:
-            database = open_database(self.store, place)
+            # Whoever holds the store has reached its server when it took it.
+            database = open_database(self.store, place, was_there=is_held_here(self.store))
             self._database = database if database.is_made() else None
         return self._database
 

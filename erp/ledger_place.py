@@ -74,12 +74,12 @@ def forget_place(store: Path) -> None:
     (store / _FILE).unlink(missing_ok=True)
 
 
-def open_database(store: Path, place: LedgerPlace) -> LedgerDatabase:
-    """The database at this place, not connected yet."""
+def open_database(store: Path, place: LedgerPlace, was_there: bool = False) -> LedgerDatabase:
+    """The database at this place, not connected yet; `was_there`: a server that is gone now is waited for."""
     if not place.ledger:
         return _sqlite(store)
     secret = password("ledger", Site(ledger_password_file=place.password_file))
-    return PostgresDatabase(place.ledger, secret, place.store_id)
+    return PostgresDatabase(place.ledger, secret, place.store_id, was_there)
 
 
 def _sqlite(store: Path) -> SqliteDatabase:

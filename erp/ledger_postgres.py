@@ -58,14 +58,15 @@ class PostgresDatabase:
     url : as `Site.ledger` says it
     password : of its user; None where the server asks for none
     store_id : names the store for ever
+    was_there : whether the server has answered this process before, so that it is waited for
     """
 
-    def __init__(self, url: str, password: str | None, store_id: str) -> None:
+    def __init__(self, url: str, password: str | None, store_id: str, was_there: bool = False) -> None:
         self.url, self.schema = url, ledger_schema(url)
         self._password, self._store_id = password, store_id
         self._kept: psycopg.Connection[Any] | None = None
         self._keeps = False
-        self._was_there = False
+        self._was_there = was_there
 
     def is_made(self) -> bool:
         """Whether the schema holds a ledger."""

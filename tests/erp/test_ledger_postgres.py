@@ -217,6 +217,15 @@ def test_a_restart_in_the_middle_of_a_run_loses_nothing_and_doubles_nothing(site
     assert [(row["state"], row["error"]) for row in Ledger(Path(site.store)).runs()] == [("planned", None)]
 
 
+def test_who_holds_the_store_waits_for_a_server_that_restarts_also_where_it_looks_anew(site, postgres):
+    with lock(site):
+        postgres.stop("immediate")
+        starting = threading.Timer(1.0, postgres.start)
+        starting.start()
+        assert Ledger(Path(site.store)).runs() == []
+        starting.join()
+
+
 def test_a_server_that_stays_away_stops_the_run_with_a_word_and_the_next_one_goes_on(site, postgres, monkeypatch):
     monkeypatch.setattr(ledger_postgres, "PATIENCE_SECONDS", 1)
     with lock(site) as ledger:
