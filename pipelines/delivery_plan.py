@@ -44,7 +44,13 @@ class Plan:
             (self.slip_days, site.apply_max_slip_days, "a date is put off by {} days, apply_max_slip_days is {}"),
             (round(self.money, 2), site.apply_max_money, "{:.2f} of loss_if_waits move, apply_max_money is {:g}"),
         )
-        return [said.format(value, limit) for value, limit, said in judged if value > limit]
+        beyond = [said.format(value, limit) for value, limit, said in judged if value > limit]
+        n_out = sum(item.values is None for item in self.changes)
+        n_held = self.n_same + len(self.left_alone) + sum(item.previous is not None for item in self.changes)
+        # Lines leave the queue every day; that most of them do at once is rather a mistake in the tables.
+        if n_out > max(site.apply_max_lines, n_held / 2):
+            beyond.append(f"{n_out} of {n_held} lines are taken out, more than apply_max_lines and more than half")
+        return beyond
 
 
 def plan_apply(

@@ -97,6 +97,16 @@ def test_auto_stops_at_each_limit_and_writes_at_it(limits, said, shelf, site):
     assert shelf.lines == says(NEXT)
 
 
+def test_auto_does_not_take_out_most_lines_of_a_destination_at_once(shelf, site):
+    published(site)
+    apply(site)
+    published(site, QUEUE.iloc[:1], LATER)
+    few = replace(site, apply_max_lines=2)
+    assert apply(few).beyond == ("3 of 4 lines are taken out, more than apply_max_lines and more than half",)
+    assert shelf.lines == says(QUEUE)
+    assert apply(replace(site, apply_max_lines=3)).ending == "written"
+
+
 def test_a_line_that_left_the_queue_is_taken_out_and_undo_brings_all_back(shelf, site):
     published(site)
     apply(site)
