@@ -32,13 +32,13 @@ _log = logging.getLogger("backorder")
 # Folders of a collection under way: the extract, what is being written, what is whole and only to be put in its place.
 _EXTRACT, _PART, _READY = ".extract-", ".part-", ".ready-"
 _CLOCKS_DIFFER = timedelta(minutes=5)
-
-
 _RECORD = "record.json"
 _COUNTED = ("told", "new", "changed", "vanished")
 # What events belong to: whether it left too is asked when they are compared.
 _PARENTS = {parent for table in TABLES.values() if table.is_event for parent in table.parents.values()}
 _MAY_LOSE = NEVER_VANISH | set(MAY_SHRINK)
+_ENDS = ("shipments", "cancellations")
+_MANY_LINES = 20  # open lines that vanish in one night; of fewer, a large share may be a day's cancellations
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,10 @@ def collect_for_run(site: Site, as_of: datetime, now: datetime) -> Collection | 
     if kind_of(site.data) == "folder":
         return None
     earlier = collections(site.store)
-    if earlier and as_of <= earlier[-1]:
+    if as_of in earlier or (earlier and as_of < earlier[0]):
         return None
-    if now - as_of <= timedelta(minutes=site.late_extract_minutes):
+    is_now = now - as_of <= timedelta(minutes=site.late_extract_minutes)
+    if is_now and not (earlier and as_of < earlier[-1]):
         return collect(site, as_of, now)
     _check_past_morning(site, as_of, earlier)
     return None
@@ -80,7 +81,10 @@ def collect_for_run(site: Site, as_of: datetime, now: datetime) -> Collection | 
 
 def _check_past_morning(site: Site, as_of: datetime, earlier: list[datetime]) -> None:
     late = f"{as_of} UTC is more than late_extract_minutes = {site.late_extract_minutes} ago"
+    if earlier and as_of < earlier[-1]:
+        late = f"{as_of} UTC lies before {earlier[-1]}, which was collected already"
     late += f", so {shown(site.data)} tells it no more"
+    earlier = [moment for moment in earlier if moment < as_of]
     if not earlier:
         raise ContractError(
             f"{late}, and nothing was collected by then; choose a later --as-of, or none for now. A file that was"
@@ -131,6 +135,8 @@ def _check_moment(site: Site, as_of: datetime, now: datetime, earlier: list[date
             f"{collected_folder(site.store)} was collected as of {earlier[-1]} already, and {as_of} lies before;"
             " history is only added to: choose a later --as-of, or another --store"
         )
+    if as_of - now > _CLOCKS_DIFFER:
+        raise ContractError(f"it is {now} UTC, and {as_of} is still to come; leave --as-of out")
     if not is_live(site.data):
         return
     if now - as_of > timedelta(minutes=site.late_extract_minutes):
@@ -138,8 +144,6 @@ def _check_moment(site: Site, as_of: datetime, now: datetime, earlier: list[date
             f"{shown(site.data)} tells only how things are now, {now} UTC, and {as_of} is more than"
             f" late_extract_minutes = {site.late_extract_minutes} ago; leave --as-of out"
         )
-    if as_of - now > _CLOCKS_DIFFER:
-        raise ContractError(f"it is {now} UTC, and {as_of} is still to come; leave --as-of out")
 
 
 def _write_difference(site: Site, as_of: datetime, folder: Path, part: Path) -> Collection:
@@ -154,9 +158,12 @@ def _write_difference(site: Site, as_of: datetime, folder: Path, part: Path) -> 
             name: _look(site, as_of, before, name, columns, said.get(name, {}).get("covers_from"))
             for name, columns in present.items()
         }
-        found = _compare_all(connection, looks, part)
-    n_pools_before = int(_read_record(site.store, before)["pools"]) if before else 0
-    _refuse_lost(site, found, n_pools_before - n_pools, n_pools_before)
+        found, n_open_lost, n_open = _compare_all(connection, looks, part)
+    n_before = int(_read_record(site.store, before)["pools"]) if before else 0
+    lost = {"stock": (n_before - n_pools, n_before, "products and warehouses counted")}
+    if n_open_lost >= _MANY_LINES:
+        lost["order_lines"] = (n_open_lost, n_open, "lines that nobody shipped or cancelled")
+    _refuse_lost(site, found, lost)
     counts = {name: {kind: getattr(each, kind) for kind in _COUNTED} for name, each in found.items()}
     missing = sorted(name for name, look in looks.items() if look.files and not look.columns)
     record = {"as_of": as_of.isoformat(), "is_first": before is None, "pools": n_pools, "found": counts}
@@ -178,28 +185,60 @@ def _count_pools(connection: duckdb.DuckDBPyConnection) -> int:
     return int(connection.execute(query).fetchall()[0][0])
 
 
-def _compare_all(connection: duckdb.DuckDBPyConnection, looks: Mapping[str, Look], part: Path) -> dict[str, Difference]:
-    """Compare every table that the extract has, events after what they belong to."""
-    found = {}
+def _compare_all(
+    connection: duckdb.DuckDBPyConnection, looks: Mapping[str, Look], part: Path
+) -> tuple[dict[str, Difference], int, int]:
+    """Compare every table that the extract has, events after what they belong to.
+
+    Returns
+    -------
+    By table what came of it; lines that vanished though nobody shipped or cancelled any of them, and of how many.
+    """
+    found, n_open_lost, n_open = {}, 0, 0
     for name, look in looks.items():
         if look.columns or name in _PARENTS:
             load(connection, look)
         connection.execute(f"drop table staged_{name}")  # memory: from here on its cells are text
         if look.columns:
             found[name] = compare(connection, look)
+            if name == "order_lines":
+                n_open_lost, n_open = _count_open(connection, [file for end in _ENDS for file in looks[end].files])
             if found[name].is_news or not look.files:  # a table without rows is there all the same
                 write_kept(connection, look, part / f"{name}.parquet")
         forget(connection, name, is_needed=name in _PARENTS)
-    return found
+    return found, n_open_lost, n_open
 
 
-def _refuse_lost(site: Site, found: Mapping[str, Difference], pools_lost: int, pools: int) -> None:
-    """Refuse an extract that lost too much of a table: an export that failed would cancel every order."""
-    lost = {name: (each.lost, each.standing, "rows") for name, each in found.items() if name not in _MAY_LOSE}
-    lost["stock"] = (pools_lost, pools, "products and warehouses counted")
+def _count_open(connection: duckdb.DuckDBPyConnection, ended_before: list[Path]) -> tuple[int, int]:
+    """Of the lines that stand and that nobody ever shipped or cancelled: how many vanish now, and how many there are.
+
+    Parameters
+    ----------
+    ended_before : files of what was collected of shipments and cancellations
+    """
+    ended = " union all ".join(f"select order_line_id from staged_{name}" for name in _ENDS)
+    if ended_before:
+        ended += " union all select order_line_id from read_parquet($files, union_by_name = true)"
+    given = {"files": [str(file) for file in ended_before]} if ended_before else {}
+    counted = f"""select count(distinct row_key) from {{}}
+        where order_line_id not in (select order_line_id from ({ended}) where order_line_id is not null)"""
+    queries = (counted.format("kept_order_lines") + " and is_vanished", counted.format("held_order_lines"))
+    lost, standing = (int(connection.execute(query, given).fetchall()[0][0]) for query in queries)
+    return lost, standing
+
+
+def _refuse_lost(site: Site, found: Mapping[str, Difference], others: Mapping[str, tuple[int, int, str]]) -> None:
+    """Refuse an extract that lost too much of a table: an export that failed would cancel every order.
+
+    Parameters
+    ----------
+    others : lost besides, of how many, and what that is, by table: the open lines are a small part of all lines
+    """
+    lost = [(name, each.lost, each.standing, "rows") for name, each in found.items() if name not in _MAY_LOSE]
+    lost += [(name, *each) for name, each in others.items()]
     words = [
         f"{name} lost {n} of {of} {what} ({n / of:.0%})"
-        for name, (n, of, what) in lost.items()
+        for name, n, of, what in lost
         if of and n / of > site.tolerated_loss_share
     ]
     if words:

@@ -122,7 +122,11 @@ def _known(connection: duckdb.DuckDBPyConnection, look: Look, column: str, cell:
 
 
 def _load_held(connection: duckdb.DuckDBPyConnection, look: Look) -> None:
-    """The newest telling of every group whose key has not vanished since; `place` orders the groups of a key."""
+    """Create `held_NAME`, the newest telling of every group whose key has not vanished since, and `last_NAME`.
+
+    `place` orders the groups of a key. `last_NAME` says from when the last telling of each key counts, also of those
+    that vanished: what is told next counts from later, or it would never hold.
+    """
     table, name = look.table, look.table.name
     if not look.files:
         texts = ", ".join(f"cast(null as varchar) as {column}" for column in (*table.columns, "row_key"))
@@ -130,31 +134,41 @@ def _load_held(connection: duckdb.DuckDBPyConnection, look: Look) -> None:
             f"create table held_{name} as select {texts}, cast(null as timestamp) as told_recorded_at,"
             " cast(null as timestamp) as counted_at, cast(null as timestamp) as own_known_at, 0 as place limit 0"
         )
+        connection.execute(
+            f"create table last_{name} as select row_key, counted_at as last_counted_at from held_{name}"
+        )
         return
     there = _columns_of(connection, look.files)
     cells = ", ".join(f"cast({c if c in there else 'null'} as varchar) as {c}" for c in table.columns)
     connection.execute(
+        f"""create table read_{name} as
+            select * exclude (file_name), {key_sql(table)} as row_key,
+                   {_own_time(connection, look, "try_cast({} as timestamp)")} as own_known_at
+            from (select {cells}, {", ".join(MARKS)}, try_cast(recorded_at as timestamp) as counted_at, '' as file_name
+                  from read_parquet($files, union_by_name = true))""",
+        {"files": [str(path) for path in look.files]},
+    )
+    # Of a day that a source recorded itself, the end; of the first extract's rows without one, their own time.
+    connection.execute(
+        f"""create table last_{name} as
+            select row_key, max(greatest(coalesce(counted_at, own_known_at), told_recorded_at)) as last_counted_at
+            from read_{name} group by row_key"""
+    )
+    connection.execute(
         f"""create table held_{name} as
-            with read as (
-                select * exclude (file_name), {key_sql(table)} as row_key,
-                       {_own_time(connection, look, "try_cast({} as timestamp)")} as own_known_at
-                from (select {cells}, {", ".join(MARKS)}, try_cast(recorded_at as timestamp) as counted_at,
-                             '' as file_name
-                      from read_parquet($files, union_by_name = true))
-            ),
-            newest as (
+            with newest as (
                 select *, max(collected_at) filter (is_vanished) over (partition by row_key) as gone_at,
                        max(collected_at) filter (not is_vanished)
                            over (partition by row_key, told_recorded_at) as newest_told_at
-                from read
+                from read_{name}
             )
             select * exclude (collected_at, is_vanished, gone_at, newest_told_at),
                    row_number() over (partition by row_key order by told_recorded_at nulls first, collected_at) as place
             from newest
             where not is_vanished and collected_at = newest_told_at
-              and (gone_at is null or gone_at < newest_told_at)""",
-        {"files": [str(path) for path in look.files]},
+              and (gone_at is null or gone_at < newest_told_at)"""
     )
+    connection.execute(f"drop table read_{name}")
 
 
 def _columns_of(connection: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> set[str]:
@@ -205,17 +219,18 @@ def _select_fresh(connection: duckdb.DuckDBPyConnection, look: Look) -> None:
                      and h.told_recorded_at is not distinct from t.told_recorded_at
                 where h.row_key is null
             ),
-            last as (select row_key, max(counted_at) as last_counted_at from held_{name} group by row_key),
+            there as (select distinct row_key from held_{name}),
             told as (
                 select *, told_recorded_at is not distinct from max(told_recorded_at) over (partition by row_key)
                           as is_newest
                 from told_{name}
             )
-            select t.* exclude (is_newest), l.row_key is not null as was_there, {counts} as counts_from,
+            select t.* exclude (is_newest), h.row_key is not null as was_there, {counts} as counts_from,
                    false as is_vanished
             from told t
             join fresh f on f.row_key = t.row_key and f.told_recorded_at is not distinct from t.told_recorded_at
-            left join last l on l.row_key = t.row_key
+            left join there h on h.row_key = t.row_key
+            left join last_{name} l on l.row_key = t.row_key
             where {is_kept}"""
     )
 
@@ -248,9 +263,9 @@ def _add_vanished(connection: duckdb.DuckDBPyConnection, look: Look) -> None:
     connection.execute(
         f"""insert into kept_{name} by name
             select h.* exclude (counted_at, place) replace ('true' as is_deleted),
-                   greatest({moment(look.as_of)}, own_known_at, h.counted_at + interval 1 microsecond) as counts_from,
+                   greatest({_from_now(look)}, l.last_counted_at + interval 1 microsecond) as counts_from,
                    true as was_there, true as is_vanished
-            from held_{name} h
+            from held_{name} h join last_{name} l on l.row_key = h.row_key
             where h.row_key not in (select row_key from told_{name}) and coalesce(h.is_deleted, 'false') <> 'true'
               and {_is_covered(look)} and not {left_with_parent}
             qualify row_number() over (partition by h.row_key order by h.place desc) = 1"""
@@ -295,5 +310,5 @@ def write_kept(connection: duckdb.DuckDBPyConnection, look: Look, target: Path) 
 
 def forget(connection: duckdb.DuckDBPyConnection, name: str, is_needed: bool) -> None:
     """Drop what `load` and `compare` made of a table, but not the rows told of one that others still look at."""
-    for made in ("held", "kept") if is_needed else ("told", "held", "kept"):
+    for made in ("held", "last", "kept") if is_needed else ("told", "held", "last", "kept"):
         connection.execute(f"drop table if exists {made}_{name}")

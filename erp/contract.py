@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import pandera.pandas as pa
+import pyarrow
 
 SQL_TYPES = MappingProxyType(
     {
@@ -26,6 +27,10 @@ SQL_TYPES = MappingProxyType(
         "time": "timestamp",
         "day": "date",
     }
+)
+_ARROW_NAMES = {"varchar": "string", "bigint": "int64", "timestamp": "timestamp[us]", "date": "date32"}
+ARROW_TYPES = MappingProxyType(
+    {kind: pyarrow.type_for_alias(_ARROW_NAMES.get(sql, sql)) for kind, sql in SQL_TYPES.items()}
 )
 KIND_WORDS = MappingProxyType(
     {

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, quote_plus
 
-from erp.addresses import has_password, shown
-from erp.settings import PREFIX, SettingsError, Site, password_refused
+from erp.settings import PREFIX, SettingsError, Site
 
 Purpose = Literal["data", "destination", "ledger"]
 
@@ -45,24 +44,6 @@ def _read(setting: str, file: Path) -> str:
     if not held:
         raise SettingsError(f"{setting} names {file}, which is empty; write the password there, in one line")
     return held
-
-
-def refuse_password_in(url: str, setting: str = "the address") -> None:
-    """Refuse an address that carries a password: it would stand in shells' histories, process lists and ledgers.
-
-    Parameters
-    ----------
-    setting : what the message calls it, such as "--data"
-
-    Raises
-    ------
-    SettingsError
-        Without the password.
-
-    >>> refuse_password_in("postgresql://reader@erp/sales")
-    """
-    if has_password(url):
-        raise SettingsError(password_refused(f"{setting} {shown(url)}"))
 
 
 def without_secrets(text: object, *secrets: str | None) -> str:

@@ -10,16 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from erp.contract import ContractError
-from erp.extract_tables import (
-    BATCH_ROWS,
-    EXTRACT,
-    EXTRACT_COLUMNS,
-    FoundTable,
-    quoted,
-    text_file,
-    told_tables,
-    write_extract,
-)
+from erp.extract_tables import BATCH_ROWS, EXTRACT, FoundTable, quoted, text_file, told_tables, write_extract
 from erp.settings import Site
 
 _SQLITE_HEADER = b"SQLite format 3\x00"
@@ -53,14 +44,12 @@ def read_duckdb(path: Path, site: Site, folder: Path) -> None:
         connection.execute("set TimeZone = 'UTC'")
         connection.execute("set enable_progress_bar = false")
         connection.execute("begin transaction")
-        held: dict[str, list[str]] = {}
-        for table, column in connection.execute(
+        there = connection.execute(
             "select table_name, column_name from duckdb_columns()"
             " where database_name = current_database() and schema_name = 'main' and not internal"
             " order by table_name, column_index"
-        ).fetchall():
-            held.setdefault(table, []).append(column)
-        for found in told_tables(str(path), held):
+        ).fetchall()
+        for found in told_tables(str(path), there):
             try:
                 _copy(connection, found, folder)
             except duckdb.Error as error:
@@ -68,14 +57,12 @@ def read_duckdb(path: Path, site: Site, folder: Path) -> None:
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, found: FoundTable, folder: Path) -> None:
+    if found.name == EXTRACT:
+        texts = ", ".join(f"cast({quoted(there)} as varchar)" for there in found.columns.values())
+        write_extract(folder, found, connection.execute(f"select {texts} from {quoted(found.spelled)}").fetchall())
+        return
     cells = ", ".join(f"{quoted(there)} as {name}" for name, there in found.columns.items())
     query = f"select {cells} from {quoted(found.spelled)}"
-    if found.name == EXTRACT:
-        texts = ", ".join(
-            f"cast({quoted(found.columns[c])} as varchar)" if c in found.columns else "null" for c in EXTRACT_COLUMNS
-        )
-        write_extract(folder, connection.execute(f"select {texts} from {quoted(found.spelled)}").fetchall())
-        return
     target = str(folder / f"{found.name}.parquet").replace("'", "''")
     connection.execute(f"copy ({query}) to '{target}' (format parquet, compression zstd)")
 
@@ -92,9 +79,11 @@ def read_sqlite(path: Path, folder: Path) -> None:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)) as connection:
             connection.isolation_level = None
             connection.execute("begin")  # what is written meanwhile is not seen
-            names = connection.execute("select name from sqlite_master where type in ('table', 'view')").fetchall()
-            held = {name: _columns(connection, name) for (name,) in names}
-            for found in told_tables(str(path), held):
+            there = connection.execute(
+                "select t.name, c.name from sqlite_master t, pragma_table_xinfo(t.name) c"
+                " where t.type in ('table', 'view') order by t.rowid, c.cid"
+            ).fetchall()
+            for found in told_tables(str(path), there):
                 try:
                     _write(connection, found, folder)
                 except sqlite3.Error as error:
@@ -103,16 +92,10 @@ def read_sqlite(path: Path, folder: Path) -> None:
         raise ContractError(f"{path} cannot be opened: {_kind(error)}; close what writes to it and try again") from None
 
 
-def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
-    rows = connection.execute("select name from pragma_table_xinfo(?)", (table,)).fetchall()
-    return [name for (name,) in rows]
-
-
 def _write(connection: sqlite3.Connection, found: FoundTable, folder: Path) -> None:
     rows = connection.execute(f"select {', '.join(map(quoted, found.columns.values()))} from {quoted(found.spelled)}")
     if found.name == EXTRACT:
-        named = [dict(zip(found.columns, row, strict=True)) for row in rows]
-        write_extract(folder, [[row.get(column) for column in EXTRACT_COLUMNS] for row in named])
+        write_extract(folder, found, rows)
         return
     with text_file(folder / f"{found.name}.parquet", list(found.columns)) as out:
         while batch := rows.fetchmany(BATCH_ROWS):

@@ -9,7 +9,7 @@ import pyarrow.csv as arrow_csv
 
 from erp.addresses import shown
 from erp.contract import ContractError
-from erp.extract_tables import EXTRACT, EXTRACT_COLUMNS, FoundTable, quoted, text_file, told_tables, write_extract
+from erp.extract_tables import EXTRACT, FoundTable, quoted, text_file, told_tables, write_extract
 from erp.postgres_address import PostgresError, open_postgres, schema_of
 
 if TYPE_CHECKING:
@@ -47,10 +47,7 @@ def read_tables(address: str, password: str | None, folder: Path) -> None:
         with connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
-            held: dict[str, list[str]] = {}
-            for table, column in connection.execute(_HELD, (schema,)):
-                held.setdefault(table, []).append(column)
-            for found in told_tables(where, held):
+            for found in told_tables(where, connection.execute(_HELD, (schema,)).fetchall()):
                 _read_one(connection, where, schema, found, folder)
     except psycopg.Error as error:
         raise ContractError(f"{where} cannot be read to its end ({_kind(error)}); try again") from None
@@ -73,8 +70,7 @@ def _read(connection: "Connection", schema: str, found: FoundTable, folder: Path
     cells = ", ".join(f"cast({quoted(there)} as text) as {name}" for name, there in found.columns.items())
     query = f"select {cells} from {quoted(schema)}.{quoted(found.spelled)}"
     if found.name == EXTRACT:
-        rows = [dict(zip(found.columns, row, strict=True)) for row in connection.execute(query.encode())]
-        write_extract(folder, [[row.get(column) for column in EXTRACT_COLUMNS] for row in rows])
+        write_extract(folder, found, connection.execute(query.encode()))
         return
     with TemporaryFile(dir=folder) as text, connection.cursor() as cursor:
         with cursor.copy(f"copy ({query}) to stdout (format csv)".encode()) as rows_out:

@@ -26,19 +26,22 @@ class FoundTable:
     columns: Mapping[str, str]  # name in the contract -> name there
 
 
-def told_tables(where: str, held: Mapping[str, Sequence[str]]) -> list[FoundTable]:
+def told_tables(where: str, there: Iterable[tuple[str, str]]) -> list[FoundTable]:
     """The contract's tables among those that a database holds; names count whatever their case.
 
     Parameters
     ----------
     where : what messages call the database
-    held : columns by table or view, as they are spelled there
+    there : every table or view and column, as they are spelled there
 
     Raises
     ------
     ContractError
         If a required table or column is missing, or a name is there twice.
     """
+    held: dict[str, list[str]] = {}
+    for spelled_table, column in there:
+        held.setdefault(spelled_table, []).append(column)
     wanted = {name: table.columns for name, table in TABLES.items()} | {EXTRACT: list(EXTRACT_COLUMNS)}
     spelled = _by_name(where, held, wanted)
     missing = [name for name, table in TABLES.items() if not table.is_optional and name not in spelled]
@@ -48,8 +51,8 @@ def told_tables(where: str, held: Mapping[str, Sequence[str]]) -> list[FoundTabl
             " make a table or view of each name with the contract's columns, and let this user read it"
         )
     found = [
-        FoundTable(name, there, _by_name(f"{where}, {name}", held[there], wanted[name]))
-        for name, there in spelled.items()
+        FoundTable(name, as_there, _by_name(f"{where}, {name}", held[as_there], wanted[name]))
+        for name, as_there in spelled.items()
     ]
     for table in found:
         required = EXTRACT_COLUMNS[:1] if table.name == EXTRACT else TABLES[table.name].required
@@ -88,12 +91,14 @@ def text_file(path: Path, columns: Sequence[str]) -> Iterator[pq.ParquetWriter]:
         yield writer
 
 
-def write_extract(folder: Path, rows: Iterable[Sequence[Any]]) -> None:
+def write_extract(folder: Path, found: FoundTable, rows: Iterable[Sequence[Any]]) -> None:
     """Write extract.json: from when and up to when each table is complete.
 
     Parameters
     ----------
-    rows : table, covers_from, complete_to, as text; None where nothing is said
+    rows : of the table `extract`, its cells in the order of `found.columns`, as text
     """
-    said = {row[0]: dict(zip(EXTRACT_COLUMNS[1:], row[1:], strict=True)) for row in rows}
+    named = [dict(zip(found.columns, row, strict=True)) for row in rows]
+    table_name, *times = EXTRACT_COLUMNS
+    said = {row[table_name]: {column: row.get(column) for column in times} for row in named}
     (folder / "extract.json").write_text(json.dumps({"tables": said}, indent=1), encoding="utf-8")

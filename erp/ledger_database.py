@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -59,7 +59,7 @@ class LedgerDatabase(Protocol):
     def make(self) -> None:
         """Make the tables, or bring those of an older version to this one: whole or not at all."""
 
-    def kept_open(self) -> Any:
+    def kept_open(self) -> AbstractContextManager[None]:
         """Context within which a connection may be kept."""
 
     def read(self, query: str, values: Values) -> list[Row]:

@@ -5,18 +5,16 @@ mark tells whether the write stands, so that it is done once and not twice.
 """
 
 import logging
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import parse_qsl, urlsplit
 
 from erp.addresses import shown
 from erp.credentials import without_secrets
 from erp.ledger_database import VERSION, LedgerError, Row, Values, refuse_newer, statements_from
-from erp.postgres_address import PostgresError, open_postgres
+from erp.postgres_address import PLAIN_NAME, PostgresError, open_postgres, schema_of
 from erp.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -44,8 +42,8 @@ def ledger_schema(url: str) -> str:
     >>> ledger_schema("postgresql://planner@erp/sales?schema=goods"), ledger_schema("postgresql://planner@erp/sales")
     ('goods', 'backorder')
     """
-    schema = dict(parse_qsl(urlsplit(url).query)).get("schema", "backorder")
-    if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", schema):
+    schema = schema_of(url, "backorder")
+    if not PLAIN_NAME.fullmatch(schema):
         raise SettingsError(f"the schema of `ledger` is {schema!r}; use small letters, digits and _, no digit first")
     return schema
 
@@ -180,7 +178,7 @@ class PostgresDatabase:
 
         connection.autocommit, connection.row_factory = True, dict_row
         with self._told_apart(connection):
-            connection.execute(f"set search_path to {self.schema}")  # a plain name (`without_schema`)
+            connection.execute(f"set search_path to {self.schema}")  # a plain name (`ledger_schema`)
             connection.execute("set lock_timeout to '20s'")
         self._was_there = True
         return connection

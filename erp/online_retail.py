@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from erp import online_retail_readme
-from erp.contract import TABLES, ContractError
+from erp.contract import ARROW_TYPES, TABLES, ContractError
 from erp.replayed_supply import replay
 
 SHEETS = ("Year 2009-2010", "Year 2010-2011")
@@ -304,22 +304,10 @@ def write(tables: Tables, out: Path, complete_to: pd.Timestamp) -> None:
     (out / "extract.json").write_text(json.dumps(extract, indent=1) + "\n", encoding="utf-8")
 
 
-_ARROW_TYPES = {
-    "id": pa.string(),
-    "text": pa.string(),
-    "flag": pa.bool_(),
-    "whole": pa.int64(),
-    "amount": pa.float64(),
-    "count": pa.float64(),
-    "time": pa.timestamp("us"),
-    "day": pa.date32(),
-}
-
-
 def _typed(name: str, table: pd.DataFrame) -> pa.Table:
     """Give a table the contract's columns and types, without pandas' metadata, so that equal tables are equal bytes."""
     columns = [column for column in TABLES[name].columns if column in table]
-    schema = pa.schema([(column, _ARROW_TYPES[TABLES[name].kind(column)]) for column in columns])
+    schema = pa.schema([(column, ARROW_TYPES[TABLES[name].kind(column)]) for column in columns])
     return pa.Table.from_pandas(table[columns], schema=schema, preserve_index=False).replace_schema_metadata(None)
 
 

@@ -3,16 +3,19 @@
 The query may also hold libpq's own settings, such as sslmode. The password comes from elsewhere (`erp.credentials`).
 """
 
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
-from erp.addresses import has_password, shown
+from erp.addresses import shown
 from erp.credentials import without_secrets
-from erp.settings import SettingsError, password_refused
+from erp.settings import SettingsError, refuse_password_in
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
+# Names of schemas, tables and columns that need no quotes.
+PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 SCHEMES = ("postgresql", "postgres")
 INSTALL = 'psycopg is missing; install it with: pip install "backorder[postgres]"'
 
@@ -30,13 +33,13 @@ def is_postgres(address: str) -> bool:
     return address.split("://", 1)[0] in SCHEMES and "://" in address
 
 
-def schema_of(address: str) -> str:
-    """The schema that an address names; public without one.
+def schema_of(address: str, default: str = "public") -> str:
+    """The schema that an address names.
 
     >>> schema_of("postgresql://reader@erp/sales?schema=backorder&sslmode=require")
     'backorder'
     """
-    return dict(parse_qsl(urlsplit(address).query)).get("schema", "public")
+    return dict(parse_qsl(urlsplit(address).query)).get("schema", default)
 
 
 def open_postgres(address: str, password: str | None, seconds: int = 10) -> "Connection":
@@ -54,8 +57,7 @@ def open_postgres(address: str, password: str | None, seconds: int = 10) -> "Con
     PostgresError
         If no connection comes about.
     """
-    if has_password(address):
-        raise SettingsError(password_refused(shown(address)))
+    refuse_password_in(address)
     try:
         import psycopg
     except ImportError:

@@ -46,17 +46,6 @@ class PostgresSettings:
     lock_seconds: float = 30.0  # to wait for whoever else writes to the table
     reconnect_seconds: float = 60.0  # to wait for a server that went away in mid-delivery
 
-    @classmethod
-    def from_table(cls, table: Mapping[str, object]) -> "PostgresSettings":
-        """Read the table, without its `kind`.
-
-        Raises
-        ------
-        SettingsError
-            If a key is unknown or a value cannot be used.
-        """
-        return read_settings(cls, table, _SETTING)
-
     def __post_init__(self) -> None:
         """Refuse what no delivery could use."""
         if not is_postgres(self.url):
@@ -98,7 +87,7 @@ class PostgresQueue:
         SettingsError
             If the settings cannot be used.
         """
-        return cls(PostgresSettings.from_table(table), password("destination", site))
+        return cls(read_settings(PostgresSettings, table, _SETTING), password("destination", site))
 
     @property
     def name(self) -> str:
@@ -137,8 +126,7 @@ class PostgresQueue:
 
     def wishes(self, rows: Iterable[Mapping[str, object]]) -> dict[str, Values]:
         """What each line shall say there."""
-        held = self.held([]) if self._fields.rank.goes_by_held else {}
-        return self._fields.wishes(rows, {line: there.values.get("rank") for line, there in held.items()})
+        return self._fields.wishes(rows, lambda: self.held([]))
 
     def held(self, order_line_ids: Sequence[str]) -> dict[str, Held]:
         """Every line in the queue there; its version changes with every change of its row."""

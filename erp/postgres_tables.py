@@ -4,17 +4,16 @@ backorder_queue has one row per line, also of those that left the queue; backord
 delivery; the view backorder_queue_current shows the lines in the queue now. Names come from here or were checked.
 """
 
-import re
 from typing import TYPE_CHECKING, Any, LiteralString
 
 from erp.destination import DeliveryError
+from erp.postgres_address import PLAIN_NAME
 from erp.queue_fields import ALLOWED, QueueFields
 from erp.settings import SettingsError
 
 if TYPE_CHECKING:
     from psycopg import Connection, sql
 
-_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _TYPES = {"whole": "bigint", "number": "double precision", "text": "text", "day": "date"}
 _OWN = ("order_line_id", "run_id", "sequence", "key", "in_queue", "delivered_at")
 
@@ -83,7 +82,7 @@ class QueueTables:
     def __init__(self, schema: str, fields: QueueFields) -> None:
         self.schema, self.fields = schema, fields
         for name in (schema, *fields.names.values()):
-            if not _NAME.fullmatch(name) or name in _OWN:
+            if not PLAIN_NAME.fullmatch(name) or name in _OWN:
                 raise SettingsError(
                     f"destination: {name!r} cannot name a schema or a column; take small letters, digits and _,"
                     f" and none of {', '.join(_OWN)}"

@@ -4,13 +4,13 @@ Names of customers and products, and who sells to them or spoke for them, are no
 Nor are `run_id` and `as_of`, which go with every item and would make every line differ every morning.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from math import isfinite
 from typing import Any
 
-from erp.destination import Scalar, Values
+from erp.destination import Held, Scalar, Values
 from erp.rank_encoding import FieldKind, RankEncoding
 from erp.settings import SettingsError
 from erp.settings_table import refuse_unknown
@@ -78,17 +78,18 @@ class QueueFields:
         return self.rank.kind if column == "rank" else ALLOWED[column]
 
     def wishes(
-        self, rows: Iterable[Mapping[str, object]], held_ranks: Mapping[str, Scalar] | None = None
+        self, rows: Iterable[Mapping[str, object]], read_held: Callable[[], Mapping[str, Held] | None]
     ) -> dict[str, Values]:
         """What each line shall say, by order_line_id, in the order given.
 
         Parameters
         ----------
         rows : of the queue by rank
-        held_ranks : what lines say now, for an encoding that goes by it
+        read_held : tells what lines say now; asked only by an encoding that goes by it
         """
         given = {str(row["order_line_id"]): row for row in rows}
-        ranks = self.rank.encode(list(given), held_ranks)
+        held = (read_held() or {}) if self.rank.goes_by_held else {}
+        ranks = self.rank.encode(list(given), {line: there.values.get("rank") for line, there in held.items()})
         return {
             line: {name: ranks[line] if name == "rank" else _told(name, row) for name in self.names}
             for line, row in given.items()

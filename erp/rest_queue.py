@@ -19,6 +19,7 @@ from erp.credentials import password
 from erp.destination import DeliveryError, Held, Item, Outcome, State, Values
 from erp.rest_settings import RestSettings
 from erp.settings import SettingsError, Site
+from erp.settings_table import read_settings
 from erp.web_calls import Answer, NoAnswerError, NotSentError, WebCalls
 
 _NO_ENTRY = (401, 403, 407)
@@ -53,12 +54,14 @@ class RestQueue:
         SettingsError
             If the settings cannot be used.
         """
-        return cls(RestSettings.from_table(table), password("destination", site))
+        return cls(read_settings(RestSettings, table, "destination"), password("destination", site))
 
     @property
     def name(self) -> str:
-        """Kind and place."""
-        return f"rest {shown(self.settings.url)}"
+        """Kind and place; of an address that is not shown whole also a mark, so that no other one bears its name."""
+        url = self.settings.url
+        mark = "" if shown(url) == url else f" {hashlib.sha256(url.encode()).hexdigest()[:8]}"
+        return f"rest {shown(url)}{mark}"
 
     @property
     def batch(self) -> int | None:
@@ -94,8 +97,7 @@ class RestQueue:
 
     def wishes(self, rows: Iterable[Mapping[str, object]]) -> dict[str, Values]:
         """What each line shall say there."""
-        held = (self.held([]) or {}) if self._fields.rank.goes_by_held else {}
-        return self._fields.wishes(rows, {line: there.values.get("rank") for line, there in held.items()})
+        return self._fields.wishes(rows, lambda: self.held([]))
 
     def held(self, order_line_ids: Sequence[str]) -> dict[str, Held] | None:
         """What the receiver lists as its queue: every line with a value in one of our fields; None without read_url."""

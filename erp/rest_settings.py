@@ -6,10 +6,8 @@ from dataclasses import dataclass, field
 from string import Formatter
 from urllib.parse import quote, urlsplit
 
-from erp.credentials import refuse_password_in
 from erp.queue_fields import REQUIRED, QueueFields
-from erp.settings import SettingsError
-from erp.settings_table import read_settings
+from erp.settings import SettingsError, refuse_password_in
 from erp.web_calls import Login
 
 _SETTING = "destination"
@@ -45,27 +43,17 @@ class RestSettings:
     backoff_seconds: float = 0.5  # before the second try; each further one waits twice as long
     longest_wait_seconds: float = 60.0  # a receiver that asks for more stops the delivery
 
-    @classmethod
-    def from_table(cls, table: Mapping[str, object]) -> "RestSettings":
-        """Read the table, without its `kind`.
-
-        Raises
-        ------
-        SettingsError
-            If a key is unknown or a value cannot be used.
-        """
-        return read_settings(cls, table, _SETTING)
-
     def __post_init__(self) -> None:
         """Refuse what no delivery could use."""
         self._check_urls()
         if self.method not in ("PUT", "POST", "PATCH") or self.remove_method not in ("", "DELETE", "POST"):
             raise SettingsError(f"{_SETTING}.method is PUT, POST or PATCH, remove_method DELETE, POST or empty")
         if self.auth not in ("", "bearer", "basic", "header"):
-            raise SettingsError(f"{_SETTING}.auth is {self.auth!r}; it is bearer, basic, header or empty")
-        for header in (self.key_header, self.sequence_header, self.auth_header):
-            if not _HEADER.fullmatch(header):
-                raise SettingsError(f"{_SETTING}: {header!r} is no name of a header")
+            # Not repeated: whoever mistakes it for the place of the token has written that here.
+            raise SettingsError(f"{_SETTING}.auth is none of bearer, basic, header and empty")
+        for name in ("key_header", "sequence_header", "auth_header"):
+            if not _HEADER.fullmatch(getattr(self, name)):
+                raise SettingsError(f"{_SETTING}.{name} is no name of a header")
         least = min(self.batch, self.tries, self.timeout_seconds, self.backoff_seconds, self.longest_wait_seconds)
         if least <= 0:
             raise SettingsError(f"{_SETTING}: batch, tries and all seconds are above 0")

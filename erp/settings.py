@@ -86,21 +86,34 @@ class Site:
 
     def _refuse_passwords(self) -> None:
         for name, address in {"data": self.data, "ledger": self.ledger, **self.destination}.items():
-            if isinstance(address, str) and has_password(address):
-                raise SettingsError(password_refused(f"{name} {shown(address)}"))
+            if isinstance(address, str):
+                refuse_password_in(address, name)
 
     def reading(self) -> dict[str, Any]:
         """The settings that decide what the facts are: everything but places, memory, policy and delivery."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _NO_READING}
 
 
-def password_refused(what: str) -> str:
-    """Say that an address carries a password, and where that belongs: logs and process lists show addresses."""
-    return (
-        f"{what} carries a password; take it out and put it into the environment"
-        f" ({PREFIX}DATA_PASSWORD, {PREFIX}DESTINATION_PASSWORD, {PREFIX}LEDGER_PASSWORD)"
-        " or into the file that data_password_file, destination_password_file or ledger_password_file names"
-    )
+def refuse_password_in(address: str, setting: str = "the address") -> None:
+    """Refuse an address that carries a password: it would stand in shells' histories, process lists and ledgers.
+
+    Parameters
+    ----------
+    setting : what the message calls it, such as "--data"
+
+    Raises
+    ------
+    SettingsError
+        Without the password.
+
+    >>> refuse_password_in("postgresql://reader@erp/sales")
+    """
+    if has_password(address):
+        raise SettingsError(
+            f"{setting} {shown(address)} carries a password; take it out and put it into the environment"
+            f" ({PREFIX}DATA_PASSWORD, {PREFIX}DESTINATION_PASSWORD, {PREFIX}LEDGER_PASSWORD)"
+            " or into the file that data_password_file, destination_password_file or ledger_password_file names"
+        )
 
 
 def open_site(settings: str | Path | None = None, **given: Any) -> Site:

@@ -22,10 +22,8 @@ from math import floor
 from erp.tryton_rpc import PAGE, Record, Tryton, TrytonRefusedError, TrytonStaleError
 from erp.tryton_shipments import SHIPMENT, Book, Move, Shipment, read_shipments
 
-PART = (
-    100  # shipments taken back in one call: Tryton keeps 2,000 records in mind, and reads more of them again and again
-)
-Unit = Mapping[int, float]  # the smallest step of each unit of measure, by its id
+# Shipments taken back in one call: Tryton keeps 2,000 records in mind, and reads more of them again and again.
+PART = 100
 
 
 @dataclass
@@ -63,11 +61,6 @@ class Assigned:
     touched: set[int] = field(default_factory=set)
     refused: dict[int, str] = field(default_factory=dict)
     undated: dict[int, str] = field(default_factory=dict)
-
-
-def unit_steps(session: Tryton) -> dict[int, float]:
-    """The smallest step of each unit of measure."""
-    return {unit["id"]: float(unit["rounding"]) for unit in session.search_read("product.uom", [], ["rounding"])}
 
 
 def assign(session: Tryton, book: Book, target: Target) -> Assigned:
@@ -132,7 +125,6 @@ class _Job:
 
     def limit(self) -> None:
         """Take out of the inventory moves what a line shall not get, where others of its shipment get something."""
-        steps: Unit | None = None
         limits: list[Limit] = []
         for shipment in self.giving():
             for move in shipment.outgoing:
@@ -142,8 +134,7 @@ class _Job:
                 if not shipment.has_two_steps:
                     self.result.refused[shipment.id] = "its warehouse has no output zone, so it gets all goods or none"
                     continue
-                steps = unit_steps(self.session) if steps is None else steps
-                limits += _limits(shipment, move, wish, steps)
+                limits += _limits(shipment, move, wish, self.steps)
         # None is left of a move with quantity 0: Tryton would call it assigned.
         for part in ([limit for limit in limits if limit.quantity > 0], [x for x in limits if x.quantity <= 0]):
             for start in range(0, len(part), PAGE):
@@ -188,6 +179,12 @@ class _Job:
         before = self.result.book.shipments
         return {m.id: self.target.quantity(before[s], m) for s in self.reset for m in before[s].outgoing}
 
+    @cached_property
+    def steps(self) -> dict[int, float]:
+        """The smallest step of each unit of measure, by its id."""
+        units = self.session.search_read("product.uom", [], ["rounding"])
+        return {unit["id"]: float(unit["rounding"]) for unit in units}
+
     def giving(self) -> list[Shipment]:
         """Shipments that were reset and are to get something."""
         wanted = self.wanted
@@ -225,7 +222,7 @@ class _Job:
         return {"_timestamp": {f"{SHIPMENT},{s}": str(read[s].stamp) for s in ids if s not in self.written}}
 
 
-def _limits(shipment: Shipment, move: Move, wish: float, steps: Unit) -> list[Limit]:
+def _limits(shipment: Shipment, move: Move, wish: float, steps: Mapping[int, float]) -> list[Limit]:
     """What leaves the wish in the first inventory moves of an outgoing move and nothing in the others."""
     limits = []
     left = wish

@@ -1,13 +1,10 @@
 """Goods on their way to us in Tryton: purchases, what came of them, and who can deliver what at which price."""
 
 from collections.abc import Iterator, Mapping
-from datetime import date, datetime, timedelta
-from typing import Any
+from datetime import date, timedelta
 
 from erp.tryton_rpc import Record, Tryton
-from erp.tryton_words import ORDERED, Words
-
-Row = dict[str, Any]
+from erp.tryton_words import ORDERED, Row, Words
 
 
 def purchase_lines(session: Tryton, words: Words, claims: Mapping[str, str], buyers: set[int]) -> Iterator[Row]:
@@ -56,7 +53,7 @@ def receipts(session: Tryton, words: Words) -> Iterator[Row]:
         if move["internal_quantity"] > 0:
             yield {
                 "po_line_id": move["origin"].partition(",")[2],
-                "received_at": _moment(move, words),
+                "received_at": words.clock.of_event(move["effective_date"], move["write_date"] or move["create_date"]),
                 "quantity": move["internal_quantity"],
                 "event_id": str(move["id"]),
             }
@@ -129,8 +126,3 @@ def _ignored(session: Tryton) -> dict[str, float]:
         line = moves[move["id"]]
         found[line] = found.get(line, 0.0) + move["internal_quantity"]
     return found
-
-
-def _moment(move: Record, words: Words) -> datetime:
-    written_at = move["write_date"] or move["create_date"]
-    return words.clock.of_event(move["effective_date"], written_at) if move["effective_date"] else written_at

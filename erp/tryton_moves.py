@@ -3,13 +3,11 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
 
 from erp.tryton_rpc import Record, Tryton
-from erp.tryton_shipments import SHIPMENT
-from erp.tryton_words import Words
+from erp.tryton_shipments import SHIPMENT, shipment_of
+from erp.tryton_words import Row, Words
 
-Row = dict[str, Any]
 FIRM = ("picked", "packed", "shipped")  # states of a shipment whose goods have left the storage
 
 
@@ -74,10 +72,10 @@ def read_moves(session: Tryton, words: Words) -> Moves:
         _sort_in(move, moves, ignored)
     held = [company, ["state", "in", ["draft", "assigned"]]]
     for move in session.pages("stock.move", [*held, ["shipment", "like", f"{SHIPMENT},%"]], fields):
-        if _shipment_of(move) in firm:
+        if shipment_of(move) in firm:
             moves.firm.append(move)
     for move in session.pages("stock.move", [company, ["state", "=", "assigned"]], fields):
-        if _shipment_of(move) not in firm:
+        if shipment_of(move) not in firm:
             moves.assigned.append(move)
     return moves
 
@@ -95,21 +93,15 @@ def _sort_in(move: Record, moves: Moves, ignored: set[int]) -> None:
         moves.first_planned[line] = min(planned, moves.first_planned.get(line, planned))
 
 
-def _shipment_of(move: Record) -> int | None:
-    model, _, record = (move["shipment"] or "").partition(",")
-    return int(record) if model == SHIPMENT else None
-
-
 def _events(moves: list[Record], column: str, words: Words, warehouses: Mapping[str, str]) -> Iterator[Row]:
     for move in moves:
         line = move["origin"].partition(",")[2]
         if line not in warehouses or move["internal_quantity"] <= 0:
             continue
-        written_at = move["write_date"] or move["create_date"]
         day = move["effective_date"] if column == "shipped_at" else None
         yield {
             "order_line_id": line,
-            column: words.clock.of_event(day, written_at) if day else written_at,
+            column: words.clock.of_event(day, move["write_date"] or move["create_date"]),
             "quantity": move["internal_quantity"],
             "event_id": str(move["id"]),
         }

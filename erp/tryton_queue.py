@@ -13,9 +13,10 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, Self
 
-from erp.credentials import password, refuse_password_in
+from erp.credentials import password
 from erp.destination import DeliveryError, Held, Item, Outcome, Scalar, Values
-from erp.settings import SettingsError, Site
+from erp.queue_fields import reason_without_people
+from erp.settings import SettingsError, Site, refuse_password_in
 from erp.settings_table import read_settings
 from erp.tryton_assignment import Assigned, Target, assign
 from erp.tryton_rpc import (
@@ -123,7 +124,7 @@ class TrytonQueue:
             if planned := min((days[s.id] for s, _ in book.changeable(line) if s.id in days), default=None):
                 wish[self.settings.planned_date] = planned.isoformat()
             if self.settings.notes and (wish[GOODS] or book.assigned(line)):
-                wish[REASON] = " ".join(str(row[REASON] or "").split())
+                wish[REASON] = " ".join((reason_without_people(row) or "").split())
             wishes[line] = wish
         return wishes
 

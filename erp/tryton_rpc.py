@@ -6,9 +6,7 @@ refused and, where it can be told, why. Each call is one transaction there.
 
 import base64
 import gzip
-import http.client
 import json
-import ssl
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -16,7 +14,9 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
+
+from erp.web_calls import Login, NoAnswerError, NotSentError, WebCalls
 
 Record = dict[str, Any]
 PAGE = 2000  # records read or written by one call; the server's own limit is 10,000
@@ -60,6 +60,12 @@ class Address:
     def name(self) -> str:
         """Place and database, for people."""
         return f"{self.host}:{self.port}/{self.database}"
+
+    @property
+    def rpc_url(self) -> str:
+        """Where calls go."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.is_encrypted else 'http'}://{host}:{self.port}/{quote(self.database)}/rpc/"
 
 
 def tryton_address(url: str) -> Address:
@@ -122,15 +128,11 @@ class Tryton:
                 time.sleep(LOCK_WAIT * 2**turn)
         raise AssertionError("unreachable")
 
-    def search_read(
-        self, name: str, domain: Sequence[Any], fields: Sequence[str], context: Mapping[str, Any] | None = None
-    ) -> list[Record]:
+    def search_read(self, name: str, domain: Sequence[Any], fields: Sequence[str]) -> list[Record]:
         """Every record of a model that the domain describes, ordered by id, page by page."""
-        return list(self.pages(name, domain, fields, context))
+        return list(self.pages(name, domain, fields))
 
-    def pages(
-        self, name: str, domain: Sequence[Any], fields: Sequence[str], context: Mapping[str, Any] | None = None
-    ) -> Iterator[Record]:
+    def pages(self, name: str, domain: Sequence[Any], fields: Sequence[str]) -> Iterator[Record]:
         """As `search_read`, one record at a time.
 
         Each page begins after the last id of the one before it: what comes or goes meanwhile shifts no record.
@@ -138,19 +140,19 @@ class Tryton:
         last = 0
         while True:
             there = [list(domain), [["id", ">", last]]] if domain else [["id", ">", last]]
-            page: list[Record] = self.model(
-                name, "search_read", there, 0, PAGE, [["id", "ASC"]], list(fields), context=context
-            )
+            page: list[Record] = self.model(name, "search_read", there, 0, PAGE, [["id", "ASC"]], list(fields))
             yield from page
             if len(page) < PAGE:
                 return
             last = page[-1]["id"]
 
-    def read_where(self, name: str, column: str, values: Sequence[Any], fields: Sequence[str]) -> list[Record]:
-        """Records whose column holds one of the values, ordered by id; asked for in parts."""
+    def read_where(
+        self, name: str, column: str, values: Sequence[Any], fields: Sequence[str], *also: Sequence[Any]
+    ) -> list[Record]:
+        """Records whose column holds one of the values, and of which `also` holds; asked for in parts, each by id."""
         found: list[Record] = []
         for start in range(0, len(values), PAGE):
-            found += self.search_read(name, [[column, "in", list(values[start : start + PAGE])]], fields)
+            found += self.search_read(name, [[column, "in", list(values[start : start + PAGE])], *also], fields)
         return found
 
     def call(self, method: str, *arguments: Any) -> Any:
@@ -180,7 +182,7 @@ class Tryton:
 
     def _post(self, method: str, arguments: Sequence[Any]) -> Any:
         body = json.dumps({"id": len(self.calls), "method": method, "params": list(arguments)}, default=_encoded)
-        headers = {"Content-Type": "application/json", "Accept-Encoding": "gzip"}
+        headers = {"Accept-Encoding": "gzip"}
         if self._token:
             session = f"{self.address.user}:{self.uid}:{self._token}".encode()
             headers["Authorization"] = "Session " + base64.b64encode(session).decode()
@@ -196,31 +198,17 @@ class Tryton:
 
     def _exchange(self, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
         """Status and content of one request on a connection of its own."""
-        connection = self._connection()
+        url = self.address.rpc_url
         try:
-            try:
-                connection.connect()
-            except OSError as error:
-                why = error.strerror or type(error).__name__
-                raise TrytonError(
-                    f"no Tryton server answers at {self.address.name} ({why}); check the address, or start it"
-                ) from None
-            connection.request("POST", f"/{self.address.database}/rpc/", body, headers)
-            response = connection.getresponse()
-            content = response.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise TrytonLostError(f"the answer of {self.address.name} was lost ({type(error).__name__})") from None
-        finally:
-            connection.close()
+            answer = WebCalls(url, Login(), self.timeout, keep=False).call("POST", url, body, headers)
+        except NotSentError as error:
+            raise TrytonError(
+                f"no Tryton server answers at {self.address.name} ({error}); check the address, or start it"
+            ) from None
+        except NoAnswerError as error:
+            raise TrytonLostError(f"the answer of {self.address.name} was lost ({error})") from None
         # Short answers are plain, and 8.2 marks long ones as gzip even where they are not.
-        return response.status, gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-
-    def _connection(self) -> http.client.HTTPConnection:
-        address = self.address
-        if not address.is_encrypted:
-            return http.client.HTTPConnection(address.host, address.port, timeout=self.timeout)
-        context = ssl.create_default_context()
-        return http.client.HTTPSConnection(address.host, address.port, timeout=self.timeout, context=context)
+        return answer.status, gzip.decompress(answer.body) if answer.body[:2] == b"\x1f\x8b" else answer.body
 
 
 class _NotLoggedInError(Exception):

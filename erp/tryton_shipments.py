@@ -133,14 +133,15 @@ class Book:
 def read_lines(session: Tryton, order_line_ids: Iterable[str]) -> Book:
     """Every open shipment with goods of these order lines, whole; lines without one are missing."""
     origins = [f"sale.line,{line}" for line in order_line_ids if line.isdigit()]
-    found: set[int] = set()
-    for start in range(0, len(origins), 2000):
-        domain = [["origin", "in", origins[start : start + 2000]], ["state", "not in", list(GONE)]]
-        for move in session.pages("stock.move", domain, ["shipment"]):
-            model, _, record = (move["shipment"] or "").partition(",")
-            if model == SHIPMENT:
-                found.add(int(record))
+    moves = session.read_where("stock.move", "origin", origins, ["shipment"], ["state", "not in", list(GONE)])
+    found = {shipment for move in moves if (shipment := shipment_of(move)) is not None}
     return read_shipments(session, sorted(found))
+
+
+def shipment_of(move: Record) -> int | None:
+    """The customer shipment that a move belongs to; None for a move of anything else."""
+    model, _, record = (move["shipment"] or "").partition(",")
+    return int(record) if model == SHIPMENT else None
 
 
 def read_shipments(session: Tryton, ids: Sequence[int]) -> Book:

@@ -9,30 +9,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from erp.contract import TABLES, ContractError
+from erp.contract import ARROW_TYPES, TABLES, ContractError
 from erp.tryton_inbound import purchase_lines, receipts, supplier_products, suppliers
 from erp.tryton_moves import Moves, read_moves
 from erp.tryton_rpc import Record, Tryton, TrytonError, tryton_session
 from erp.tryton_stock import read_zones, stock_rows
-from erp.tryton_words import ORDERED, Words, read_words
+from erp.tryton_words import ORDERED, Row, Words, read_words
 
-Row = dict[str, Any]
 _BATCH = 20_000  # rows written at once
-_TYPES = {
-    "id": pa.string(),
-    "text": pa.string(),
-    "flag": pa.bool_(),
-    "whole": pa.int64(),
-    "amount": pa.float64(),
-    "count": pa.float64(),
-    "time": pa.timestamp("us"),
-    "day": pa.date32(),
-}
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "customers": ("name", "language"),
     "products": ("name", "unit_cost", "unit", "quantity_step"),
@@ -177,7 +165,7 @@ def _write(folder: Path, name: str, rows: Iterable[Record]) -> None:
     """Write rows of one of the contract's tables, batch by batch."""
     table = TABLES[name]
     columns = [*table.required, *_COLUMNS[name]]
-    schema = pa.schema([(column, _TYPES[table.kind(column)]) for column in columns])
+    schema = pa.schema([(column, ARROW_TYPES[table.kind(column)]) for column in columns])
     remaining = iter(rows)
     with pq.ParquetWriter(folder / f"{name}.parquet", schema) as writer:
         while batch := list(islice(remaining, _BATCH)):

@@ -6,12 +6,11 @@ contract takes them off as firm reservations. Goods received and not yet put awa
 
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime
-from typing import Any
 
 from erp.tryton_moves import Moves
 from erp.tryton_rpc import PAGE, Record, Tryton
-from erp.tryton_shipments import SHIPMENT
-from erp.tryton_words import Words
+from erp.tryton_shipments import shipment_of
+from erp.tryton_words import Row, Words
 
 Zones = dict[int, list[int]]  # locations that goods can be shipped from or wait for shipping in, by warehouse
 
@@ -30,7 +29,7 @@ def read_zones(session: Tryton) -> Zones:
 
 def stock_rows(
     session: Tryton, zones: Zones, words: Words, moves: Moves, warehouses: Mapping[str, str], counted_at: datetime
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Row]:
     """One row per product and warehouse; counts below zero are told as zero."""
     home = {place: warehouse for warehouse, places in zones.items() for place in places}
     reserved = _reserved(moves, warehouses, home)
@@ -64,16 +63,12 @@ def _reserved(moves: Moves, warehouses: Mapping[str, str], home: Mapping[int, in
     held: dict[tuple[int, int], float] = {}
     for move in [*moves.firm, *moves.assigned]:
         warehouse = home.get(move["from_location"])
-        is_put_elsewhere = home.get(move["to_location"]) == warehouse and not _is_customers(move)
+        is_put_elsewhere = home.get(move["to_location"]) == warehouse and shipment_of(move) is None
         if warehouse is None or is_put_elsewhere or moves.line_of(move) in warehouses:
             continue
         key = (warehouse, move["product"])
         held[key] = held.get(key, 0.0) + move["internal_quantity"]
     return held
-
-
-def _is_customers(move: Record) -> bool:
-    return (move["shipment"] or "").startswith(f"{SHIPMENT},")
 
 
 def _ancestors(place: int | None, locations: Mapping[int, Record]) -> Iterator[int]:

@@ -5,11 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from erp.contract import ContractError
 from erp.tryton_rpc import Record, Tryton
 
+Row = dict[str, Any]  # of one of the contract's tables
 ORDERED = ("confirmed", "processing", "done")  # states in which a sale or purchase is agreed
 
 
@@ -23,13 +25,17 @@ class Clock:
         """When something was ordered, naive UTC; the day's first instant where no better is known."""
         return written_at if self._day(written_at) == day else self._utc(day, time.min)
 
-    def of_event(self, day: date, written_at: datetime) -> datetime:
+    def of_event(self, day: date | None, written_at: datetime) -> datetime:
         """When goods moved, naive UTC; the day's last second where no better is known, since it was not known before.
+
+        Without a day, when it was written.
 
         >>> Clock(ZoneInfo("UTC")).of_event(date(2026, 3, 1), datetime(2026, 3, 2, 8))
         datetime.datetime(2026, 3, 1, 23, 59, 59)
         """
-        return written_at if self._day(written_at) == day else self._utc(day, time(23, 59, 59))
+        if day is None or self._day(written_at) == day:
+            return written_at
+        return self._utc(day, time(23, 59, 59))
 
     def _day(self, moment: datetime) -> date:
         return moment.replace(tzinfo=UTC).astimezone(self.zone).date()

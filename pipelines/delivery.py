@@ -186,11 +186,12 @@ class _Desk:
         if delivery is None:
             return "nothing"
         stage("settle", "settling the %s of run %s that was left open", delivery.kind, delivery.run_id[:12])
-        if arrived is not None:
+        if _ask(self.outbox, self.destination, delivery)["unknown"]:
+            if arrived is None:
+                return "unsettled"
+            # A person's word counts only where the destination has none: what it knows, it knows better.
             uncertain = [item.key for item in self.outbox.items(delivery, *UNCERTAIN_STATES)]
             self.outbox.mark(uncertain, "accepted" if arrived else "pending", "by a person's word")
-        if _ask(self.outbox, self.destination, delivery)["unknown"]:
-            return "unsettled"
         if (delivery.run_id, delivery.kind) != (self.morning.run_id, kind):
             self.outbox.give_up(delivery)
         elif not self.work_off(delivery):

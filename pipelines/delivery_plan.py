@@ -5,6 +5,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from math import isclose
 from typing import Any
 
 from erp.destination import Held, Item, Values
@@ -110,8 +111,11 @@ def plan_undo(
     first: dict[str, Item] = {}
     last: dict[str, Item] = {}
     for item in written:
-        first.setdefault(item.order_line_id, item)
-        last[item.order_line_id] = item
+        line = item.order_line_id
+        # What somebody said there between two deliveries of the run is what it said before, not what we found first.
+        if line not in last or not _same(item.previous, last[line].values):
+            first[line] = item
+        last[line] = item
     changes, left_alone, n_same = [], {}, 0
     for line in [*first, *sorted(set(anyway) - set(first))]:
         there = held.get(line)
@@ -137,7 +141,14 @@ def says(held: Values, wish: Values | None) -> bool:
     >>> says({"rank": 1, "note": "x"}, {"rank": 1.0}), says({"rank": 1}, {"rank": 2}), says({"rank": 1}, None)
     (True, False, False)
     """
-    return wish is not None and all(name in held and held[name] == value for name, value in wish.items())
+    return wish is not None and all(name in held and _is(held[name], value) for name, value in wish.items())
+
+
+def _is(there: object, value: object) -> bool:
+    """Whether a value is the same: 0.1 + 0.2 is the 0.3 of whoever keeps decimals; ranks may have nine of them."""
+    if isinstance(there, float) and isinstance(value, float):
+        return isclose(there, value, rel_tol=1e-14, abs_tol=1e-10)
+    return there == value
 
 
 def _same(held: Values | None, wish: Values | None) -> bool:
@@ -155,15 +166,25 @@ def _judged(plan: Plan, date_column: str | None, rows: Sequence[Row]) -> Plan:
 
 
 def _goods(values: Values | None) -> float:
-    return float((values or {}).get(GOODS) or 0.0)
+    """Goods that a line is given; what somebody typed there that is no number counts as none."""
+    said = (values or {}).get(GOODS)
+    return float(said) if isinstance(said, int | float) else 0.0
 
 
 def _slip(item: Item, date_column: str | None) -> int:
     """Days by which the line's date is put off; 0 where it had none, or has none."""
     if date_column is None or item.values is None or item.previous is None:
         return 0
-    now, before = item.values.get(date_column), item.previous.get(date_column)
-    return (date.fromisoformat(str(now)) - date.fromisoformat(str(before))).days if now and before else 0
+    now, before = (_day(values.get(date_column)) for values in (item.values, item.previous))
+    return (now - before).days if now and before else 0
+
+
+def _day(value: object) -> date | None:
+    """The day that is said; None for what somebody typed there that is none."""
+    try:
+        return date.fromisoformat(str(value))
+    except ValueError:
+        return None
 
 
 def _dict(values: Values | None) -> dict[str, Any] | None:

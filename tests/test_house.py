@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from importlib import import_module
 from pathlib import Path
 
@@ -49,6 +50,12 @@ def test_mlflow_is_nowhere_imported_before_it_is_needed() -> None:
 def test_prefect_is_imported_by_the_flow_modules_alone() -> None:
     at_top = {path.stem for path in MODULES for name, is_top in imported(path) if is_top and name.startswith("prefect")}
     assert at_top == {"build_features", "train_models", "score_queue", "daily"}
+
+
+def test_a_newcomer_finds_every_module_of_erp_on_its_first_page() -> None:
+    named = re.findall(r"[a-z_]+\*?", import_module("erp").__doc__ or "")
+    modules = [path.stem for path in MODULES if path.parent.name == "erp" and path.stem != "__init__"]
+    assert [name for name in modules if not any(fnmatchcase(name, pattern) for pattern in named)] == []
 
 
 FORBIDDEN_MODULES = {"os", "time", "socket", "urllib", "requests", "httpx", "random", "secrets", "uuid", "subprocess"}

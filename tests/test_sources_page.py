@@ -6,9 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from erp.credentials import refuse_password_in
 from erp.extract import kind_of, read_source
-from erp.settings import Site
+from erp.settings import Site, refuse_password_in
 from tests.erp.small_company import T, small_tables
 from tests.erp.test_extract import WRITERS
 from tests.postgres_server import PASSWORD

@@ -6,8 +6,8 @@ from urllib.parse import quote
 import pytest
 
 from erp.addresses import has_password, shown
-from erp.credentials import password, refuse_password_in, without_secrets
-from erp.settings import SettingsError, Site, open_site
+from erp.credentials import password, without_secrets
+from erp.settings import SettingsError, Site, open_site, refuse_password_in
 
 SECRET = "hunter2/geheim?@#:%ü"
 

@@ -12,6 +12,7 @@ from erp.postgres_queue import PostgresSettings
 from erp.queue_fields import ALLOWED, REQUIRED
 from erp.rank_encoding import ENCODINGS, RankEncoding
 from erp.rest_settings import RestSettings
+from erp.settings_table import read_settings
 
 DOCS = Path(__file__).parents[2] / "docs"
 KINDS = {"rest": RestSettings, "postgresql": PostgresSettings}
@@ -39,7 +40,7 @@ def test_the_settings_shown_can_be_used(name):
     assert known
     for table in known:
         kind = KINDS[table.pop("kind")]
-        assert kind.from_table(table).queue_fields.names
+        assert read_settings(kind, table, "destination").queue_fields.names
 
 
 def test_every_setting_of_a_rest_receiver_stands_on_its_page():

@@ -43,7 +43,7 @@ def test_wishes_name_every_column_by_the_queues_name_and_come_back_unchanged():
             "promise_on": pd.to_datetime(["2026-03-09", None]).astype("datetime64[s]"),
         }
     )
-    wishes = fields.wishes(rows_of(queue))
+    wishes = fields.wishes(rows_of(queue), dict)
     assert wishes == {
         "007": {"rank": 1, "ship_now_quantity": 1.5, "promise_on": "2026-03-09"},
         "b": {"rank": 2, "ship_now_quantity": 0.0, "promise_on": None},

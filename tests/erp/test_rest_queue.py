@@ -13,6 +13,7 @@ import pytest
 from erp.destination import DeliveryError, Item
 from erp.rest_queue import RestQueue
 from erp.rest_settings import RestSettings
+from erp.settings_table import read_settings
 from erp.web_calls import Answer
 from tests.faulty_receiver import QUIET, STORM, Faults, faulty_receiver
 
@@ -21,7 +22,8 @@ URL = "https://erp.example/lines/{order_line_id}"
 
 
 def queue_at(table, secret=None):
-    return RestQueue(RestSettings.from_table({name: value for name, value in table.items() if name != "kind"}), secret)
+    table = {name: value for name, value in table.items() if name != "kind"}
+    return RestQueue(read_settings(RestSettings, table, "destination"), secret)
 
 
 def rows(*lines, quantity=1.0):

@@ -3,6 +3,7 @@ import pytest
 from erp.rest_queue import RestQueue
 from erp.rest_settings import RestSettings
 from erp.settings import SettingsError, Site
+from erp.settings_table import read_settings
 from erp.web_calls import Login
 
 URL = "https://erp.example/lines/{order_line_id}"
@@ -36,7 +37,7 @@ def test_each_login_is_sent_as_its_kind_says():
         ({"url": URL, "batch": 5}, "names {order_line_id} where batch is 1"),
         ({"url": "https://erp.example/lines", "remove_method": "DELETE"}, "DELETE needs it"),
         ({"url": "http://erp.example/{order_line_id}", "auth": "bearer"}, "use https://"),
-        ({"url": URL, "auth": "digest"}, "auth is 'digest'"),
+        ({"url": URL, "auth": "digest"}, "auth is none of bearer, basic, header and empty"),
         ({"url": URL, "auth": "bearer"}, "there is no password; set BACKORDER_DESTINATION_PASSWORD"),
         ({"url": URL, "method": "GET"}, "method is PUT, POST or PATCH"),
         ({"url": URL, "key_header": "Key\r\nX"}, "is no name of a header"),
@@ -60,8 +61,23 @@ def test_settings_that_cannot_be_used_are_named(table, said, monkeypatch):
 )
 def test_an_address_with_a_password_is_refused_without_repeating_it(url):
     with pytest.raises(SettingsError) as refused:
-        RestSettings.from_table({"url": url})
+        read_settings(RestSettings, {"url": url}, "destination")
     assert "canary" not in str(refused.value)
+
+
+@pytest.mark.parametrize("table", [{"auth": "Bearer canary"}, {"auth": "header", "auth_header": "X-Key: canary"}])
+def test_a_token_written_where_the_kind_of_login_belongs_is_not_repeated(table):
+    with pytest.raises(SettingsError, match=r"destination\.auth") as refused:
+        read_settings(RestSettings, {"url": URL, **table}, "destination")
+    assert "canary" not in str(refused.value)
+
+
+def test_two_receivers_never_bear_one_name_in_the_ledger():
+    places = ("{order_line_id}", "{order_line_id}?tenant=1", "{order_line_id}?tenant=2", "@{order_line_id}")
+    hosts = ("https://erp.example/", "https://other.example/")
+    names = {RestQueue(RestSettings(host + place)).name for host in hosts for place in places}
+    assert len(names) == len(places) * len(hosts)
+    assert RestQueue(RestSettings(URL)).name == "rest https://erp.example/lines/{order_line_id}"
 
 
 def test_a_password_that_no_header_can_carry_is_refused_without_repeating_it():

@@ -168,6 +168,16 @@ def test_the_reason_stands_in_a_note_with_run_and_key(queue):
     assert all(part in notes[f"{SHIPMENT},3"] for part in ("aaaaaaaaaaaa", "9 assigned", "why 4", key))
 
 
+def test_a_note_leaves_out_who_pinned_a_line_and_why(queue):
+    (row,) = rows({VIP_A: 9})
+    words = {
+        "override_who": "Ada",
+        "override_why": "Mr Canary called",
+        "reason": "Ships: pinned by Ada: Mr Canary called.",
+    }
+    assert queue.wishes([row | words])[VIP_A]["reason"] == "Ships: pinned."
+
+
 def test_picked_shipments_are_left_alone(tryton, queue):
     with tryton.session() as clerk:
         clerk.model(SHIPMENT, "assign_try", [1])
