@@ -5,7 +5,7 @@ Where tables come from         extract (any kind), extract_files, extract_postgr
 History of what overwrites     collected, collected_rows
 The store                      store_lock, ledger, ledger_*, runs, kept_files, outbox, planner_words
 The queue as files             queue_files, workbook
-Where a queue is delivered     destination (what each must do), destinations (opens one), queue_fields, rank_encoding,
+Where a queue is delivered     destination (what each must do, and opening one), queue_fields, rank_encoding,
                                postgres_queue with postgres_tables, rest_queue with rest_settings, tryton_queue
 Talking to systems             addresses, credentials, postgres_address, web_calls, tryton_rpc
 Tryton alone                   tryton_*: words, moves, stock, inbound make the tables; shipments, assignment deliver

@@ -12,6 +12,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from erp.settings import SettingsError, Site
+
+KINDS = ("postgresql", "rest", "tryton")
 Scalar = str | int | float | bool | None
 # Columns of the queue and what they shall say, days and times in ISO form, `rank` as the destination's settings encode
 # it. Only on the way out a destination calls them by its own names.
@@ -110,8 +113,41 @@ class Destination(Protocol):
         A line that it does not know is missing. None: it cannot be read; what was delivered last counts.
         """
 
+    def newest_sequence(self) -> int | None:
+        """The largest sequence that was ever accepted there, of any store; None where it does not tell."""
+
     def send(self, items: Sequence[Item]) -> list[Outcome]:
         """Deliver items, at most `batch` of them; one outcome each, in any order."""
 
     def ask(self, items: Sequence[Item]) -> list[Outcome]:
         """What became of items whose answer was lost: accepted, absent, or unknown where it cannot tell."""
+
+
+def open_destination(site: Site) -> Destination:
+    """The destination of the settings' table `destination`, not connected yet.
+
+    Raises
+    ------
+    SettingsError
+        If there is none, its kind is unknown, or its settings cannot be used.
+    """
+    table = dict(site.destination)
+    if not table:
+        raise SettingsError(
+            'no destination is set; name one in the table [destination] of the settings, such as kind = "postgresql"'
+            ' and url = "postgresql://backorder@host/erp"'
+        )
+    kind = table.pop("kind", None)
+    if kind == "postgresql":
+        from erp.postgres_queue import PostgresQueue
+
+        return PostgresQueue.from_table(table, site)
+    if kind == "rest":
+        from erp.rest_queue import RestQueue
+
+        return RestQueue.from_table(table, site)
+    if kind == "tryton":
+        from erp.tryton_queue import TrytonQueue
+
+        return TrytonQueue.from_table(table, site)
+    raise SettingsError(f"destination.kind is {kind!r}; it is one of {', '.join(KINDS)}")

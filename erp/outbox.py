@@ -41,8 +41,12 @@ class Outbox:
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
 
-    def begin(self, run_id: str, destination: str, kind: Kind, who: str) -> Delivery:
+    def begin(self, run_id: str, destination: str, kind: Kind, who: str, above: int = 0) -> Delivery:
         """Note a new delivery, which has no items yet: `add` gives it some, all at once.
+
+        Parameters
+        ----------
+        above : a sequence that the destination has seen, below which it would take nothing
 
         Raises
         ------
@@ -54,7 +58,7 @@ class Outbox:
         now = datetime.now(UTC)
         # By the clock, so that a store that was lost and made anew goes on with later numbers than receivers know.
         after = self.ledger.read("select coalesce(max(id), 0) + 1 as id from deliveries")[0]["id"]
-        number = max(int(after), int(now.timestamp() * 1000))
+        number = max(int(after), above + 1, int(now.timestamp() * 1000))
         self.ledger.write(
             "insert into deliveries(id, run_id, destination, kind, state, who, started_at)"
             " values (?, ?, ?, ?, 'open', ?, ?)",
@@ -122,10 +126,14 @@ class Outbox:
         """Every delivery of a run at a destination, oldest first."""
         return self._deliveries("where run_id = ? and destination = ? order by id", run_id, destination)
 
-    def destinations_unfinished(self) -> list[str]:
-        """Names of the destinations with an open delivery."""
-        rows = self.ledger.read("select distinct destination from deliveries where state = 'open' order by 1")
-        return [str(row["destination"]) for row in rows]
+    def waiting(self, *states: str) -> dict[str, int]:
+        """How many items of open deliveries are in one of these states, by destination."""
+        rows = self.ledger.read(
+            "select d.destination, count(*) as n from outbox o join deliveries d on d.id = o.delivery_id"
+            f" where d.state = 'open' and o.state in ({', '.join('?' * len(states))}) group by d.destination",
+            *states,
+        )
+        return {str(row["destination"]): int(row["n"]) for row in rows}
 
     def items(self, delivery: Delivery, *states: str) -> list[Item]:
         """Items of a delivery in these states (none named: in all), in their order."""

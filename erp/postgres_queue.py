@@ -14,7 +14,7 @@ from erp.addresses import shown
 from erp.credentials import password
 from erp.destination import DeliveryError, Held, Item, Outcome, State, Values
 from erp.postgres_address import PostgresError, is_postgres, open_postgres, schema_of
-from erp.postgres_tables import DELIVER, INCOMING, KEYS, LOCK, QueueTables
+from erp.postgres_tables import DELIVER, INCOMING, KEYS, LOCK, NEWEST, QueueTables
 from erp.queue_fields import QueueFields
 from erp.settings import SettingsError, Site
 from erp.settings_table import read_settings
@@ -141,6 +141,16 @@ class PostgresQueue:
             line: Held(self._fields.inward(dict(zip(names, values, strict=True))), version)
             for line, version, *values in rows
         }
+
+    def newest_sequence(self) -> int | None:
+        """The largest sequence of its history."""
+        import psycopg
+
+        try:
+            rows = self._carried_out(lambda connection: connection.execute(self._tables.filled(NEWEST)).fetchall())
+        except psycopg.Error as error:
+            raise DeliveryError(f"{self.name} cannot be read: {_said(error)}") from None
+        return int(rows[0][0]) if rows[0][0] is not None else None
 
     def send(self, items: Sequence[Item]) -> list[Outcome]:
         """Write all items in one transaction; sent again by itself where the connection broke.

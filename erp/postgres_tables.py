@@ -46,6 +46,7 @@ where table_schema = %s and table_name = %s order by ordinal_position
 _NOW: LiteralString = "select order_line_id, xmin::text, {fields} from {schema}.backorder_queue where in_queue"
 LOCK: LiteralString = "select pg_advisory_xact_lock(hashtextextended(%s, 0))"
 KEYS: LiteralString = "select key from {schema}.backorder_queue_history where key = any(%s)"
+NEWEST: LiteralString = "select max(sequence) from {schema}.backorder_queue_history"
 INCOMING: LiteralString = """
 create temporary table backorder_incoming (
     key text, order_line_id text, sequence bigint, run_id text, in_queue boolean, version text, {typed}

@@ -58,10 +58,13 @@ class RestQueue:
 
     @property
     def name(self) -> str:
-        """Kind and place; of an address that is not shown whole also a mark, so that no other one bears its name."""
-        url = self.settings.url
-        mark = "" if shown(url) == url else f" {hashlib.sha256(url.encode()).hexdigest()[:8]}"
-        return f"rest {shown(url)}{mark}"
+        """Kind and place, and a mark of the whole address and the names of fields.
+
+        No other destination bears its name, and a receiver whose fields are renamed is a new one: what it was told
+        under the old names says nothing.
+        """
+        told = [self.settings.url, self.settings.line_field, sorted(self._fields.names.items())]
+        return f"rest {shown(self.settings.url)} {hashlib.sha256(json.dumps(told).encode()).hexdigest()[:8]}"
 
     @property
     def batch(self) -> int | None:
@@ -113,6 +116,10 @@ class RestQueue:
                 raise DeliveryError(f"{self.name} lists a line twice or without {self.settings.line_field}; mend that")
             found[line] = Held(values)
         return found
+
+    def newest_sequence(self) -> int | None:
+        """None: a receiver need not show sequences."""
+        return None
 
     def send(self, items: Sequence[Item]) -> list[Outcome]:
         """Send one request with all items; again only where it surely did not arrive.

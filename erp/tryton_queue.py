@@ -165,6 +165,10 @@ class TrytonQueue:
         newest = sorted(found, key=lambda note: int(note["id"]))
         return {line: (why, key) for note in newest for line, why, key in _NOTE.findall(note["message"] or "")}
 
+    def newest_sequence(self) -> int | None:
+        """None: Tryton keeps no sequences."""
+        return None
+
     def send(self, items: Sequence[Item]) -> list[Outcome]:
         """Give out the goods of all items in their order; what somebody changed since it was read is skipped."""
         try:

@@ -9,19 +9,19 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 
-from erp.destination import Destination, Held, Item, Outcome, Values
-from erp.destinations import open_destination
+from erp.destination import Destination, Held, Item, Outcome, open_destination
 from erp.ledger import PUBLISHED, Ledger, LedgerError, lock_store
 from erp.outbox import OPEN_STATES, UNCERTAIN_STATES, Delivery, Kind, Outbox
 from erp.queue_files import PublishError, verify
 from erp.settings import Site
-from pipelines.delivery_plan import Plan, plan_apply, plan_undo, says
+from pipelines.delivery_plan import Plan, holds, plan_apply, plan_undo
 from pipelines.progress import stage
 from pipelines.reopened import Reopened, reopen
 
@@ -134,6 +134,7 @@ class _Desk:
     def __post_init__(self) -> None:
         self.rows = rows_of(self.morning.queue)
         self.wishes = self.destination.wishes(self.rows)
+        self.is_read = False  # whether the destination itself said what it holds
 
     @property
     def terms(self) -> tuple[str, str, str | None, list[dict[str, Any]]]:
@@ -157,6 +158,7 @@ class _Desk:
     def held(self) -> dict[str, Held]:
         """What the destination says of its lines, by itself or, if it cannot be read, by what it accepted last."""
         read = self.destination.held(list(self.wishes))
+        self.is_read = read is not None
         if read is not None:
             return read
         return {line: Held(values) for line, values in self.outbox.remembered(self.destination.name).items()}
@@ -209,7 +211,7 @@ class _Desk:
     def carry_out(self, plan: Plan, approve: str | None, who: str) -> Delivered:
         """Show a plan, or write it where it is approved or may be written without asking."""
         if not plan.changes:
-            self._note_state(plan, whole=not plan.left_alone)
+            self._note_state(plan, whole=self.is_read and not plan.left_alone)
             return Delivered(plan, str(self.morning.as_of), "nothing to write")
         if approve is not None and approve != plan.code:
             raise LedgerError(
@@ -217,13 +219,25 @@ class _Desk:
                 " look at it again, then approve that"
             )
         # An undo is a person's own word, and goes back to what was there: limits are for what nobody asked for.
-        beyond = plan.beyond(self.site) if plan.kind == "apply" else []
+        theirs = self.destination.newest_sequence() or 0
+        beyond = [*self._foreign(theirs), *plan.beyond(self.site)] if plan.kind == "apply" else []
         if approve is None and (self.site.apply == "ask" or beyond):
             ending: Ending = "shown" if self.site.apply == "ask" else "refused"
             return Delivered(plan, str(self.morning.as_of), ending, tuple(beyond))
-        delivery = self.outbox.begin(plan.run_id, plan.destination, plan.kind, who)
+        delivery = self.outbox.begin(plan.run_id, plan.destination, plan.kind, who, above=theirs)
         self.outbox.add(delivery, [replace(item, sequence=delivery.id) for item in plan.changes])
         return self._finish(plan, delivery)
+
+    def _foreign(self, theirs: int) -> list[str]:
+        """Say that somebody else delivers there: an old ledger or a second store would put its queue over theirs."""
+        ours = self.outbox.newest(self.destination.name)
+        if theirs <= (ours.id if ours else 0):
+            return []
+        since = datetime.fromtimestamp(theirs / 1000, UTC).strftime("%Y-%m-%d %H:%M")
+        return [
+            f"a delivery of {since} UTC stands there that this store's ledger does not know: another store delivers"
+            " there, or the ledger was restored from an older copy"
+        ]
 
     def _finish(self, plan: Plan, delivery: Delivery) -> Delivered:
         if not self.work_off(delivery):
@@ -233,7 +247,8 @@ class _Desk:
         self._note_state(plan, whole=False)
         differ = self._read_back(delivery)
         delivered = replace(self._delivered(plan, "written", delivery), differ=differ)
-        self._note_state(plan, whole=not (differ or delivered.not_taken or plan.left_alone))
+        whole = self.is_read and not (differ or delivered.not_taken or plan.left_alone)
+        self._note_state(plan, whole)
         return delivered
 
     def work_off(self, delivery: Delivery) -> bool:
@@ -266,7 +281,7 @@ class _Desk:
         """Lines that the destination accepted and that now say something else all the same."""
         items = self.outbox.items(delivery, "accepted")
         held = self.held()
-        return tuple(item.order_line_id for item in items if not _holds(held.get(item.order_line_id), item.values))
+        return tuple(item.order_line_id for item in items if not holds(held.get(item.order_line_id), item.values))
 
     def _note_state(self, plan: Plan, whole: bool) -> None:
         """Note how far the run came: sent once every item is final, confirmed when all of its queue reads back."""
@@ -326,10 +341,6 @@ def _note(outbox: Outbox, outcomes: Sequence[Outcome]) -> None:
         groups.setdefault((state, answer), []).append(outcome.key)
     for (state, answer), keys in groups.items():
         outbox.mark(keys, state, answer)
-
-
-def _holds(held: Held | None, values: Values | None) -> bool:
-    return held is None if values is None else held is not None and says(held.values, values)
 
 
 def _batches(items: Sequence[Item], size: int | None) -> Iterator[list[Item]]:

@@ -151,6 +151,11 @@ def _is(there: object, value: object) -> bool:
     return there == value
 
 
+def holds(held: Held | None, wish: Values | None) -> bool:
+    """Whether a line says what it shall: nothing where it is to be taken out."""
+    return _same(None if held is None else held.values, wish)
+
+
 def _same(held: Values | None, wish: Values | None) -> bool:
     return held is None if wish is None else held is not None and says(held, wish)
 

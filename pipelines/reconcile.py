@@ -8,7 +8,7 @@ from typing import Any
 from erp.collected import finish_collections
 from erp.destination import DeliveryError
 from erp.ledger import Ledger, lock_store, utc_time
-from erp.outbox import UNCERTAIN_STATES
+from erp.outbox import UNCERTAIN_STATES, Outbox
 from erp.settings import SettingsError, Site
 from pipelines.flow_repair import mend_flow_runs
 from pipelines.progress import stage
@@ -46,7 +46,8 @@ def reconcile(site: Site) -> Facts:
 
 def _settled(site: Site, ledger: Ledger) -> Facts:
     """Ask the destination for lines whose answer was lost."""
-    before, error = _counts(ledger, *UNCERTAIN_STATES), ""
+    outbox = Outbox(ledger)
+    before, error = outbox.waiting(*UNCERTAIN_STATES), ""
     if before:
         from pipelines.delivery import settle_unknown
 
@@ -54,19 +55,9 @@ def _settled(site: Site, ledger: Ledger) -> Facts:
             settle_unknown(site)
         except (DeliveryError, SettingsError) as trouble:
             error = str(trouble)
-    unknown = _counts(ledger, *UNCERTAIN_STATES)
+    unknown = outbox.waiting(*UNCERTAIN_STATES)
     asked = sum(before.values()) - sum(unknown.values())
-    return {"settled": asked, "unknown": unknown, "to_send": _counts(ledger, "pending"), "error": error}
-
-
-def _counts(ledger: Ledger, *states: str) -> dict[str, int]:
-    """Lines of open deliveries in these states, by destination."""
-    rows = ledger.read(
-        "select d.destination, count(*) as n from outbox o join deliveries d on d.id = o.delivery_id"
-        f" where d.state = 'open' and o.state in ({', '.join('?' * len(states))}) group by d.destination",
-        *states,
-    )
-    return {str(row["destination"]): int(row["n"]) for row in rows}
+    return {"settled": asked, "unknown": unknown, "to_send": outbox.waiting("pending"), "error": error}
 
 
 def is_whole(facts: Mapping[str, Any]) -> bool:

@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 
 from erp.destination import DeliveryError
 from erp.ledger import PUBLISHED, Ledger, LedgerError, lock_store, utc_time
-from erp.outbox import OPEN_STATES, Outbox
+from erp.outbox import OPEN_STATES
 from erp.settings import Site
 from pipelines.delivery import Delivered, apply, undo
 from pipelines.jobs import score, train
@@ -334,7 +334,7 @@ def _seen(site: Site, receiver: Receiver, undisturbed: dict[str, bytes]) -> dict
         "differing": sum(held[line] != wished.get(line) for line in held),
         "bytes_differ": sum((out / name).read_bytes() != content for name, content in undisturbed.items()),
         "runs_left": len(ledger.read("select id from runs where ended_at is null")),
-        "deliveries_left": len(Outbox(ledger).destinations_unfinished())
+        "deliveries_left": len(ledger.read("select id from deliveries where state = 'open'"))
         + sum(state in OPEN_STATES for state in states),
         **_in_mlflow(ledger),
     }

@@ -51,10 +51,13 @@ def test_all_items_of_a_delivery_are_noted_or_none(outbox):
 
 def test_one_delivery_at_a_time_is_open_at_a_destination(outbox):
     outbox.begin("run", "table", "apply", "Ada")
-    outbox.begin("run", "another", "apply", "Ada")
+    another = outbox.begin("run", "another", "apply", "Ada")
+    outbox.add(another, [item("a", 1, another.id), item("b", 2, another.id)])
     with pytest.raises(LedgerError, match="an earlier delivery to table is not finished"):
         outbox.begin("next", "table", "apply", "Ada")
-    assert outbox.destinations_unfinished() == ["another", "table"]
+    assert outbox.waiting("pending", "sending") == {"another": 2}
+    outbox.close(another)
+    assert outbox.waiting("pending") == {}
 
 
 def test_a_store_that_was_made_anew_goes_on_with_later_sequences(tmp_path):

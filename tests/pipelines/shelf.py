@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pandas as pd
 
 from erp.destination import Held, Outcome
+from erp.fingerprint import fingerprint
 from erp.ledger import lock_store
 from erp.queue_files import write_queue
 from erp.runs import open_run
@@ -45,6 +46,9 @@ class Shelf:
             line: Held(dict(values), json.dumps(values), line not in self.picked, self.picked.get(line, ""))
             for line, values in self.lines.items()
         }
+
+    def newest_sequence(self):
+        return max(self.sequences.values(), default=None) if self.is_readable else None
 
     def send(self, items):
         assert self.batch is None or len(items) <= self.batch
@@ -91,7 +95,7 @@ def lines_of(*lines):
 
 def publish_queue(store, as_of, queue, is_published=True):
     """Publish a hand-made queue; returns its run id."""
-    run_id = f"{hash((as_of, queue.to_csv())) & (2**64 - 1):016x}" + "0" * 48
+    run_id = fingerprint([as_of, queue])
     made_with = {"policy": {}, "working_days": [0, 1, 2, 3, 4], "holidays": [], "model_changed": False}
     facts = {"run_id": run_id, "as_of": as_of, "models": {}, "currency": "EUR"}
     facts["made_with"] = made_with | {"previous_run_id": None}

@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -95,6 +96,29 @@ def test_auto_stops_at_each_limit_and_writes_at_it(limits, said, shelf, site):
     exactly = {name: {2: 3, 74.99: 75.0}.get(limit, limit) for name, limit in limits.items()}
     assert apply(replace(site, **exactly)).ending == "written"
     assert shelf.lines == says(NEXT)
+
+
+@pytest.mark.parametrize("other", ["an older copy of the ledger", "another store"])
+def test_auto_does_not_write_over_a_delivery_that_the_ledger_does_not_know(other, shelf, site):
+    site = replace(site, apply_max_slip_days=99)
+    store = Path(site.store)
+    published(site)
+    if other == "another store":
+        elsewhere = replace(site, store=str(store.parent / "another"))
+        published(elsewhere, NEXT, LATER)
+        apply(elsewhere)
+    else:
+        shutil.copytree(store, store.parent / "copy")
+        published(site, NEXT, LATER)
+        apply(site)
+        shutil.rmtree(store)
+        (store.parent / "copy").rename(store)
+    refused = apply(site)
+    assert (refused.ending, len(refused.beyond), shelf.lines) == ("refused", 1, says(NEXT))
+    assert "stands there that this store's ledger does not know" in refused.beyond[0]
+    approved = apply(site, approve=refused.plan.code)
+    assert (approved.ending, shelf.lines) == ("written", says(QUEUE))
+    assert apply(site).ending == "nothing to write"
 
 
 def test_auto_does_not_take_out_most_lines_of_a_destination_at_once(shelf, site):
@@ -337,6 +361,7 @@ def test_a_destination_that_cannot_be_read_goes_by_what_it_accepted_last(shelf, 
     published(site, NEXT, LATER)
     apply(site)
     assert (shelf.lines, shelf.n_written) == (says(NEXT), 4 + 5)
+    assert state(site) == "sent"  # confirmed is what was read back
     undo(site)
     assert shelf.lines == says(QUEUE)
 
