@@ -151,6 +151,7 @@ def _write_difference(site: Site, as_of: datetime, folder: Path, part: Path) -> 
     earlier = collections(site.store)
     before = earlier[-1] if earlier else None
     said = read_extract(folder / "extract.json")
+    _refuse_later(site, as_of, said)
     with engine(site) as connection:
         present = stage(connection, open_folder(folder))
         n_pools = _count_pools(connection)
@@ -171,6 +172,16 @@ def _write_difference(site: Site, as_of: datetime, folder: Path, part: Path) -> 
     record |= {"not_told": missing, "tables": {name: {"complete_to": to} for name, to in complete.items()}}
     write_text(part / _RECORD, json.dumps(record, indent=1, sort_keys=True))
     return _collection(record)
+
+
+def _refuse_later(site: Site, as_of: datetime, said: Mapping[str, Mapping[str, datetime]]) -> None:
+    """Refuse an extract that says that it was taken well after T: T would learn what came later."""
+    taken = max((times["complete_to"] for times in said.values() if "complete_to" in times), default=as_of)
+    if taken - as_of > timedelta(minutes=site.late_extract_minutes):
+        raise ContractError(
+            f"extract.json says that it tells of times up to {taken}, more than late_extract_minutes ="
+            f" {site.late_extract_minutes} after {as_of}; collect it as of then: --as-of {taken.isoformat()}Z"
+        )
 
 
 def _look(

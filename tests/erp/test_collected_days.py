@@ -115,3 +115,15 @@ def test_an_export_of_finished_lines_alone_is_refused_though_they_are_most_of_al
     archived = {"order_lines": lines[~left.isin([f"D{n}" for n in range(80)])], "shipments": tables["shipments"][80:]}
     write_tables(archived, tmp_path / "data")
     assert collect(site, T + DAY, T + DAY).found["order_lines"]["vanished"] == 80, "those were shipped"
+
+
+def test_an_extract_that_says_it_was_taken_days_after_t_is_refused(tmp_path):
+    site = Site(data=str(tmp_path / "data"), store=str(tmp_path / "store"))
+    write_tables(small_tables(), tmp_path / "data")
+    extract = tmp_path / "data" / "extract.json"
+    extract.write_text(f'{{"taken_at": "{(T + 3 * DAY).isoformat()}Z", "tables": {{"order_lines": {{}}}}}}')
+    with pytest.raises(ContractError, match=r"more than late_extract_minutes = 60 after 2024-03-15"):
+        collect(site, T, T + 3 * DAY)
+    assert collections(site.store) == []
+    extract.write_text(f'{{"taken_at": "{(T + HOUR).isoformat()}Z", "tables": {{"order_lines": {{}}}}}}')
+    assert collect(site, T, T + 3 * DAY).is_first
