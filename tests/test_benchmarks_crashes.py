@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.mark.slow
 def test_kills_lose_nothing_double_nothing_and_leave_nothing_running(tmp_path):
     command = [sys.executable, "tests/benchmarks/crashes.py", "--quick", "--json", str(tmp_path / "rows.json")]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr[-3000:]
     rows = json.loads((tmp_path / "rows.json").read_text())
