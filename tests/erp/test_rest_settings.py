@@ -77,7 +77,13 @@ def test_two_receivers_never_bear_one_name_in_the_ledger():
     hosts = ("https://erp.example/", "https://other.example/")
     names = {RestQueue(RestSettings(host + place)).name for host in hosts for place in places}
     assert len(names) == len(places) * len(hosts)
-    assert RestQueue(RestSettings(URL)).name == "rest https://erp.example/lines/{order_line_id}"
+    assert RestQueue(RestSettings(URL)).name.startswith("rest https://erp.example/lines/{order_line_id} ")
+
+
+def test_a_receiver_whose_fields_are_renamed_is_another_one_since_it_was_told_nothing_under_the_new_names():
+    named = [{"rank": "priority", "ship_now_quantity": "qty"}, {"rank": "prio", "ship_now_quantity": "qty"}]
+    names = {RestQueue(RestSettings(URL, fields=fields)).name for fields in named}
+    assert len(names | {RestQueue(RestSettings(URL, fields=named[0], line_field="line")).name}) == 3
 
 
 def test_a_password_that_no_header_can_carry_is_refused_without_repeating_it():
