@@ -6,7 +6,7 @@ whose answer was lost is asked for by its key before anything else is done at th
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -73,11 +73,11 @@ def apply(
     """
     with _desk(site, which) as desk:
         desk.refuse_older()
-        resumed = desk.settle("apply", arrived)
-        if resumed == "unsettled":
-            return desk.unfinished()
-        plan = plan_apply(*desk.terms, desk.wishes, desk.held(), desk.on_their_way)
-        return replace(desk.carry_out(plan, approve, who), resumed=resumed == "finished")
+
+        def planned() -> Plan:
+            return plan_apply(*desk.terms, desk.wishes, desk.held(), desk.on_their_way)
+
+        return desk.deliver("apply", planned, approve, who, arrived)
 
 
 def undo(
@@ -95,11 +95,13 @@ def undo(
         If the run was not the last one applied there.
     """
     with _desk(site, which) as desk:
-        resumed = desk.settle("undo", arrived)
-        if resumed == "unsettled":
-            return desk.unfinished()
-        plan = plan_undo(*desk.terms, desk.written(), desk.held(), desk.on_their_way)
-        return replace(desk.carry_out(plan, approve, who), resumed=resumed == "finished")
+        return desk.deliver(
+            "undo",
+            lambda: plan_undo(*desk.terms, desk.written(), desk.held(), desk.on_their_way),
+            approve,
+            who,
+            arrived,
+        )
 
 
 def settle_unknown(site: Site) -> dict[str, int]:
@@ -178,6 +180,15 @@ class _Desk:
             else:
                 items += accepted
         return items
+
+    def deliver(
+        self, kind: Kind, planned: Callable[[], Plan], approve: str | None, who: str, arrived: bool | None
+    ) -> Delivered:
+        """Settle what was left open, then plan by what the destination says after that, and show or write it."""
+        resumed = self.settle(kind, arrived)
+        if resumed == "unsettled":
+            return self.unfinished()
+        return replace(self.carry_out(planned(), approve, who), resumed=resumed == "finished")
 
     def settle(self, kind: Kind, arrived: bool | None) -> Literal["nothing", "finished", "unsettled"]:
         """Come to an end with the delivery that an earlier apply or undo left open, before anything new is written.

@@ -10,8 +10,9 @@ from filelock import FileLock
 
 from features import samples
 from models.report import Report
-from pipelines import steps
+from pipelines import delivery, steps
 from pipelines.jobs import morning, train
+from tests.pipelines.shelf import Shelf
 from tests.pipelines.small_company import LATER, TINY_T, T, company_tables, copied_site, site_of, tiny_tables
 
 
@@ -142,3 +143,12 @@ def trained(trained_site, tmp_path):
         return site_of(folder, tables, **settings)
 
     return site
+
+
+@pytest.fixture
+def shelf(monkeypatch):
+    """A destination in a dict, at the place of the settings' own."""
+    made = Shelf()
+    monkeypatch.setattr(delivery, "open_destination", lambda site: made)
+    monkeypatch.setattr(delivery, "PATIENCE", 0.0)
+    return made

@@ -10,21 +10,13 @@ from erp.ledger import Ledger, LedgerError
 from erp.outbox import Outbox
 from erp.queue_files import PublishError
 from erp.settings import Site
-from pipelines import command, delivery
+from pipelines import command
 from pipelines.delivery import apply, settle_unknown, undo
-from tests.pipelines.shelf import KilledError, Shelf, T, lines_of, publish_queue
+from tests.pipelines.shelf import KilledError, T, lines_of, publish_queue
 
 QUEUE = lines_of(("a", 5, "2026-03-09", 90), ("b", 0, "2026-03-20", 40), ("c", 1, "2026-03-09", 30), ("d", 0, None, 2))
 NEXT = lines_of(("b", 2, "2026-03-10", 45), ("a", 0, "2026-03-12", 20), ("e", 3, "2026-03-10", 10))
 LATER = T + timedelta(days=1)
-
-
-@pytest.fixture
-def shelf(monkeypatch):
-    made = Shelf()
-    monkeypatch.setattr(delivery, "open_destination", lambda site: made)
-    monkeypatch.setattr(delivery, "PATIENCE", 0.0)
-    return made
 
 
 @pytest.fixture

@@ -5,19 +5,10 @@ from pathlib import Path
 import pytest
 
 from erp.settings import Site
-from pipelines import delivery
 from pipelines.delivery import apply, undo
-from tests.pipelines.shelf import KilledError, Shelf, T, lines_of, publish_queue
+from tests.pipelines.shelf import KilledError, T, lines_of, publish_queue
 
 QUEUE = lines_of(("a", 0.1 + 0.2, "2026-03-09", 90), ("b", 0, "2026-03-20", 40), ("c", 1, "2026-03-09", 30))
-
-
-@pytest.fixture
-def shelf(monkeypatch):
-    made = Shelf()
-    monkeypatch.setattr(delivery, "open_destination", lambda site: made)
-    monkeypatch.setattr(delivery, "PATIENCE", 0.0)
-    return made
 
 
 @pytest.fixture
